@@ -1,0 +1,64 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// GrantID identifies a grant; people type it, so it is a short decimal
+// number, given once and never again.
+type GrantID string
+
+// A Protocol is a way in.
+type Protocol string
+
+// The protocols a grant can name.
+const (
+	SSH  Protocol = "ssh"
+	RDP  Protocol = "rdp"
+	HTTP Protocol = "http"
+)
+
+// Forwarding is a set of port forwarding directions.
+type Forwarding uint8
+
+// Local is `ssh -L`, Remote is `ssh -R`, Dynamic is `ssh -D`. On the wire -L
+// and -D are both direct-tcpip channels; see sshentry for how they are told
+// apart.
+const (
+	Local Forwarding = 1 << iota
+	Remote
+	Dynamic
+)
+
+// A Grant is one permission: who, where, how, how long and when.
+type Grant struct {
+	ID GrantID
+
+	// Who: exactly one of the two is set.
+	Person      PersonID
+	PersonGroup GroupID
+
+	// Where: exactly one of the two is set.
+	Server      ServerID
+	ServerGroup GroupID
+
+	// How. Empty slices and a zero prefix limit nothing.
+	Protocols  []Protocol
+	Logins     []string     // compared exactly
+	From       netip.Prefix // only from here, among the person's addresses
+	Forwarding Forwarding   // nothing is forwarded unless it is listed
+
+	// How long: [Start, End); a zero End is a permanent grant.
+	Start time.Time
+	End   time.Time
+
+	// When: inside any of the schedules; none means always.
+	Schedules []Schedule
+
+	Reason  string
+	Revoked time.Time // zero: not revoked
+
+	Created   time.Time
+	CreatedBy string
+}

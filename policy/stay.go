@@ -1,0 +1,71 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// StayID identifies a stay; people type it, so it is a short decimal number.
+type StayID string
+
+// SessionID identifies a session: 128 random bits or more, lower-case base32.
+type SessionID string
+
+// A Stay is the fact that a person is inside by a grant. It begins with the
+// first entry and ends when the grant ends, is revoked, its window closes or
+// an admin ends it:
+//
+//	            Enter (first)             Leave (last)
+//	(nothing) ───────────────▶ present ───────────────▶ absent
+//	                              ▲         Enter          │
+//	                              └────────────────────────┘
+//	present, absent ── expired · revoked · outside-schedule · admin ──▶ ended
+//
+// Whoever reads a stay without an end may conclude that the person is allowed
+// inside, not that a session is live; Sessions says that.
+type Stay struct {
+	ID     StayID
+	Person PersonID
+	Grant  GrantID
+	Start  time.Time
+	End    time.Time // zero while it lasts
+	Cause  EndCause
+}
+
+// A Session is one connection within a stay.
+type Session struct {
+	ID       SessionID
+	Stay     StayID
+	Person   PersonID
+	Server   ServerID
+	Grant    GrantID
+	Protocol Protocol
+	Login    string
+	Client   netip.AddrPort
+	Dest     netip.AddrPort
+	Gate     string // the gate that carries it
+	Start    time.Time
+	End      time.Time // zero while it lasts
+	Cause    EndCause
+}
+
+// EndCause says why a session or a stay ended. It is an error so that a
+// context can be cancelled with it.
+type EndCause string
+
+// The causes, each with a sentence for humans in its Error method.
+const (
+	ClientLeft      EndCause = "client-left"
+	ServerLeft      EndCause = "server-left"
+	GrantExpired    EndCause = "grant-expired"
+	GrantRevoked    EndCause = "grant-revoked"
+	ScheduleClosed  EndCause = "schedule-closed"
+	AdminEnded      EndCause = "ended-by-admin"
+	NoLongerAllowed EndCause = "no-longer-allowed" // person or server disabled, address removed, …
+	RecordingFailed EndCause = "recording-failed"
+	GateShutdown    EndCause = "gate-shutdown"
+	GateCrashed     EndCause = "gate-crashed" // found open when the gate started again
+	Failed          EndCause = "failed"       // a protocol error on either side
+)
+
+func (c EndCause) Error() string { return string(c) }
