@@ -28,3 +28,7 @@ const (
 	NotAuthenticated    Denial = "not-authenticated" // the server did not accept the person's credentials
 	ProtocolError       Denial = "protocol-error"    // what the client or server said is not the protocol
 )
+
+// Sentence says the denial to a human, lower case, without a full stop:
+// "your grant for this server has expired".
+func (d Denial) Sentence() string { return string(d) }
