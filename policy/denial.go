@@ -26,6 +26,7 @@ const (
 	ServerUnreachable   Denial = "server-unreachable"
 	HostKeyChanged      Denial = "host-key-changed"
 	NotAuthenticated    Denial = "not-authenticated" // the server did not accept the person's credentials
+	NotServed           Denial = "not-served"        // this gate cannot carry the protocol yet
 	ProtocolError       Denial = "protocol-error"    // what the client or server said is not the protocol
 )
 

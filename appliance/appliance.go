@@ -1,0 +1,212 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pawelmojski/inside/appliance/config"
+	"github.com/pawelmojski/inside/netfilter"
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/proxy/sshentry"
+	"github.com/pawelmojski/inside/store"
+)
+
+// The transparent listeners stand on the loopback addresses at these ports;
+// nothing but marked packets reaches them.
+const (
+	sshListen = 7022
+	rdpListen = 7389
+)
+
+// An Appliance is the machine, wired and running.
+type Appliance struct {
+	cfg     config.Config
+	log     *slog.Logger
+	clock   moments
+	started time.Time
+
+	store    *store.Store
+	book     atomic.Pointer[policy.Book]
+	turning  sync.Mutex // one new book at a time
+	records  *records
+	hostKeys *hostKeys
+	ledger   *ledger
+	live     *live
+	doors    *doors
+	entries  map[policy.Protocol]proxy.Entry
+	gate     *netfilter.Gate // nil on a tower
+
+	flows sync.WaitGroup
+}
+
+// New opens what the appliance stands on: database, recordings and keys. No
+// rule is installed and nobody let in before Run.
+func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, error) {
+	url := cfg.Store.URL
+	if url == "" {
+		url = filepath.Join(cfg.Paths.State, "inside.db")
+	}
+	s, err := store.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	a := &Appliance{cfg: cfg, log: log, clock: newMoments(), started: time.Now(), store: s}
+	if err := a.furnish(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+func (a *Appliance) furnish(ctx context.Context) (err error) {
+	if a.records, err = openRecords(filepath.Join(a.cfg.Paths.State, "recordings"), a.cfg.Recordings.MinFree); err != nil {
+		return err
+	}
+	if a.hostKeys, err = openHostKeys(filepath.Join(a.cfg.Paths.State, "keys"), a.store, a.clock); err != nil {
+		return err
+	}
+	a.ledger = newLedger(a.store, a.log)
+	a.live = newLive(a)
+	a.doors = newDoors(func(from netip.Addr) {
+		a.log.Warn("turned away: too many connections that have not entered yet", "client", from)
+	})
+	a.entries = map[policy.Protocol]proxy.Entry{
+		policy.SSH: &sshentry.Entry{HostKeys: a.hostKeys, Log: a.log},
+		policy.RDP: notServed{},
+	}
+	if err := a.refresh(ctx); err != nil {
+		return err
+	}
+	orphans, err := a.store.CloseOrphans(ctx, a.cfg.Gate.Name, a.clock.now())
+	if err != nil {
+		return err
+	}
+	if err := a.records.recover(orphans, a.clock.now()); err != nil {
+		a.log.Error("recordings of a crashed gate not all recovered", "error", err)
+	}
+	return a.live.resume(ctx)
+}
+
+// Run intercepts and serves until ctx ends, then tells everybody and stops.
+// ready is called when people can enter.
+func (a *Appliance) Run(ctx context.Context, ready func()) error {
+	defer a.store.Close()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	flowing, closeHouse := context.WithCancelCause(context.WithoutCancel(ctx))
+
+	var keepers sync.WaitGroup
+	defer keepers.Wait()
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	keepers.Go(func() { a.ledger.run(writing) })
+	defer stopWriting()
+	keepers.Go(func() { a.follow(ctx) })
+
+	socket, err := a.serveAPI(ctx, &keepers)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	if a.cfg.Intercept != nil {
+		if err := a.intercept(ctx, flowing, stop, &keepers); err != nil {
+			return err
+		}
+	}
+	ready()
+	<-ctx.Done()
+	a.log.Info("stopping", "sessions", len(a.live.ids()))
+	closeHouse(policy.GateShutdown)
+	if a.gate != nil {
+		err = a.gate.Close(a.cfg.Intercept.OnStop == "open")
+	}
+	a.flows.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+// intercept installs the rules and opens the doors.
+func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelCauseFunc, keepers *sync.WaitGroup) error {
+	i := a.cfg.Intercept
+	rules := netfilter.Config{
+		Interfaces: i.Interfaces,
+		Protect:    i.Protect,
+		Entries: []netfilter.EntryPorts{
+			{Name: string(policy.SSH), Ports: i.SSHPorts, Listen: sshListen},
+			{Name: string(policy.RDP), Ports: i.RDPPorts, Listen: rdpListen},
+		},
+		Other:  i.Other,
+		Source: i.Source,
+	}
+	gate, err := netfilter.Open(ctx, rules, a.log, func(what string) {
+		a.log.Warn("rules repaired", "what", what)
+		a.ledger.audit("gate:"+a.cfg.Gate.Name, "rules.repaired", "table inet inside", what)
+	})
+	if err != nil {
+		return fmt.Errorf("intercept: %w", err)
+	}
+	a.gate = gate
+	for _, e := range rules.Entries {
+		keepers.Go(func() {
+			if err := a.accept(flowing, gate.Listener(e.Name), policy.Protocol(e.Name)); err != nil {
+				stop(fmt.Errorf("entry %s: %w", e.Name, err))
+			}
+		})
+	}
+	return nil
+}
+
+// refresh makes a new book of the facts and asks it about everybody inside.
+func (a *Appliance) refresh(ctx context.Context) error {
+	a.turning.Lock()
+	defer a.turning.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, writeDown)
+	defer cancel()
+	facts, err := a.store.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	book, err := policy.NewBook(facts)
+	if err != nil {
+		return err
+	}
+	a.book.Store(book)
+	a.live.reconsider()
+	return nil
+}
+
+// follow turns the page whenever the facts change, here or through another
+// gate.
+func (a *Appliance) follow(ctx context.Context) {
+	for revision, err := range a.store.Changes(ctx) {
+		if err == nil && revision <= a.book.Load().Facts().Revision {
+			continue
+		}
+		if err == nil {
+			err = a.refresh(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			a.log.Error("facts could not be read: the last ones stay in force", "error", err)
+		}
+	}
+}
+
+// forbidden reports whether a destination must never be dialled.
+func (a *Appliance) forbidden(dest netip.AddrPort) bool {
+	return a.gate != nil && a.gate.Forbidden(dest) != ""
+}
+
+// dial connects to the server a flow dialled.
+func (a *Appliance) dial(ctx context.Context, f policy.Flow) (net.Conn, error) {
+	return a.gate.Dial(ctx, f.Dest, f.Client)
+}

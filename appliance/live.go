@@ -1,0 +1,177 @@
+package appliance
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pawelmojski/inside/policy"
+)
+
+// live knows who is inside right now: the sessions this gate carries and the
+// stays that have not ended, with a timer each for the moment their grant
+// stops serving. A stay outlives its connections, so it has a timer of its
+// own.
+type live struct {
+	house *Appliance
+
+	mu       sync.Mutex
+	sessions map[policy.SessionID]*visit
+	stays    map[policy.StayID]*openStay
+}
+
+type openStay struct {
+	grant policy.GrantID
+	timer *time.Timer
+}
+
+func newLive(a *Appliance) *live {
+	return &live{house: a, sessions: map[policy.SessionID]*visit{}, stays: map[policy.StayID]*openStay{}}
+}
+
+// add takes a session in, with its stay. The facts may have changed between
+// the decision and now, so it is asked again at once.
+func (l *live) add(v *visit, se policy.Session) {
+	l.mu.Lock()
+	l.sessions[se.ID] = v
+	l.mu.Unlock()
+	l.addStay(se.Stay, se.Grant)
+	v.reconsider()
+}
+
+func (l *live) addStay(id policy.StayID, g policy.GrantID) {
+	l.mu.Lock()
+	_, known := l.stays[id]
+	if !known {
+		l.stays[id] = &openStay{grant: g}
+	}
+	l.mu.Unlock()
+	if !known {
+		l.reconsiderStay(id)
+	}
+}
+
+// moved notes that a session rests on another stay now.
+func (l *live) moved(v *visit, se policy.Session) { l.addStay(se.Stay, se.Grant) }
+
+func (l *live) remove(v *visit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.sessions, v.session.ID)
+}
+
+// reconsider asks the book about everything that is open. The sessions end at
+// once and together: none waits for another's last words.
+func (l *live) reconsider() {
+	l.mu.Lock()
+	visits := make([]*visit, 0, len(l.sessions))
+	for _, v := range l.sessions {
+		visits = append(visits, v)
+	}
+	stays := make([]policy.StayID, 0, len(l.stays))
+	for id := range l.stays {
+		stays = append(stays, id)
+	}
+	l.mu.Unlock()
+	for _, v := range visits {
+		v.reconsider()
+	}
+	for _, id := range stays {
+		l.reconsiderStay(id)
+	}
+}
+
+// reconsiderStay ends a stay whose grant no longer serves, or sets the timer
+// for the moment it will not.
+func (l *live) reconsiderStay(id policy.StayID) {
+	l.mu.Lock()
+	st, open := l.stays[id]
+	l.mu.Unlock()
+	if !open {
+		return
+	}
+	now := l.house.clock.now()
+	until, denial := l.house.book.Load().Standing(st.grant, now)
+	if denial != "" {
+		l.endStay(id, causeOfDenial(denial))
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if st.timer != nil {
+		st.timer.Stop()
+	}
+	if !until.IsZero() {
+		st.timer = time.AfterFunc(until.Sub(now), func() { l.reconsiderStay(id) })
+	}
+}
+
+// endStay ends a stay and the sessions that still rest on it.
+func (l *live) endStay(id policy.StayID, why policy.EndCause) {
+	l.mu.Lock()
+	st, open := l.stays[id]
+	delete(l.stays, id)
+	if open && st.timer != nil {
+		st.timer.Stop()
+	}
+	var resting []*visit
+	for _, v := range l.sessions {
+		if v.stay() == id {
+			resting = append(resting, v)
+		}
+	}
+	l.mu.Unlock()
+	for _, v := range resting {
+		if why == policy.AdminEnded {
+			v.end(why)
+			continue
+		}
+		v.reconsider() // another grant may still let the person stay
+	}
+	if open {
+		l.house.log.Info("stay ended", "stay", id, "cause", string(why))
+		l.house.ledger.endStay(id, l.house.clock.now(), why)
+	}
+}
+
+func (v *visit) stay() policy.StayID {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.session.Stay
+}
+
+// endSession ends one session and reports whether this gate carries it.
+func (l *live) endSession(id policy.SessionID, why policy.EndCause) bool {
+	l.mu.Lock()
+	v, ok := l.sessions[id]
+	l.mu.Unlock()
+	if ok {
+		v.end(why)
+	}
+	return ok
+}
+
+// ids lists the sessions this gate carries.
+func (l *live) ids() []policy.SessionID {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids := make([]policy.SessionID, 0, len(l.sessions))
+	for id := range l.sessions {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// resume takes the stays up that were open when the daemon ended.
+func (l *live) resume(ctx context.Context) error {
+	stays, err := l.house.store.Stays(ctx, true, allStays)
+	if err != nil {
+		return err
+	}
+	for _, st := range stays {
+		l.addStay(st.ID, st.Grant)
+	}
+	return nil
+}
+
+const allStays = 1 << 30

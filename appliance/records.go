@@ -1,0 +1,116 @@
+package appliance
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy/recording"
+)
+
+// leastFree is the room that must be left for recordings whatever the
+// configured share says: below it nobody new gets in.
+const leastFree = 500 << 20
+
+// records is the place recordings lie in: one folder per session, grouped by
+// the day it began, YYYY/MM/DD/SESSION.
+type records struct {
+	root    *os.Root
+	minFree float64 // share of the disk
+}
+
+func openRecords(dir string, minFree float64) (*records, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("recordings: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("recordings: %w", err)
+	}
+	return &records{root: root, minFree: minFree}, nil
+}
+
+// ready says why nothing can be recorded, or nil.
+func (r *records) ready() error {
+	bytes, share, err := recording.Free(r.root)
+	if err != nil {
+		return fmt.Errorf("recordings: %w", err)
+	}
+	if bytes < leastFree || share < r.minFree {
+		return fmt.Errorf("recordings: %d MiB (%.1f%%) of the disk are free, %d MiB and %.1f%% are needed: remove old recordings or enlarge the disk",
+			bytes>>20, share*100, leastFree>>20, r.minFree*100)
+	}
+	return nil
+}
+
+// newSessionID makes an id of 130 random bits.
+func newSessionID() policy.SessionID {
+	return policy.SessionID(strings.ToLower(rand.Text()))
+}
+
+// folder names the folder of a session below the root.
+func folder(se policy.Session) string {
+	return filepath.Join(se.Start.UTC().Format("2006/01/02"), string(se.ID))
+}
+
+// create makes the folder of a session and opens it.
+func (r *records) create(se policy.Session) (*os.Root, error) {
+	name := folder(se)
+	if err := r.root.MkdirAll(filepath.Dir(name), 0o750); err != nil {
+		return nil, err
+	}
+	if err := r.root.Mkdir(name, 0o750); err != nil {
+		return nil, err
+	}
+	return r.root.OpenRoot(name)
+}
+
+// discard removes the folder of a session that did not come to be. It holds
+// nothing but an empty event log.
+func (r *records) discard(se policy.Session) {
+	r.root.RemoveAll(folder(se))
+}
+
+// recover cuts what a crash left torn in the folders of these sessions and
+// ends it, so that it plays and says so.
+func (r *records) recover(sessions []policy.Session, now time.Time) error {
+	var failed []error
+	for _, se := range sessions {
+		dir, err := r.root.OpenRoot(folder(se))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		failed = append(failed, recoverFolder(dir, now))
+		dir.Close()
+	}
+	return errors.Join(failed...)
+}
+
+func recoverFolder(dir *os.Root, now time.Time) error {
+	names, err := fs.Glob(dir.FS(), "*.cast")
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, name := range names {
+		if err := recording.Recover(dir, name); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	log, err := recording.CreateLog(dir)
+	if err != nil {
+		return errors.Join(append(failed, err)...)
+	}
+	failed = append(failed, log.Append(recording.Event{Time: now, Kind: "end", Detail: string(policy.GateCrashed)}), log.Close())
+	return errors.Join(failed...)
+}

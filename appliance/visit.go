@@ -1,0 +1,329 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/pawelmojski/inside/netfilter"
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/store"
+)
+
+const (
+	// writeDown bounds how long a person waits for the database to take the
+	// entry down. No record, no entry.
+	writeDown = 5 * time.Second
+
+	// lastWords is how long an entry has, after its session was ended, to say
+	// so and close both connections before they are closed for it.
+	lastWords = time.Second
+
+	// backstop is how far behind the effective end the deadline of both
+	// sockets lies: it ends the session should everything else hang.
+	backstop = 500 * time.Millisecond
+)
+
+// A visit is one flow in the house; it implements proxy.Visit. Until Admit it
+// is a question at the door, afterwards a live session.
+type visit struct {
+	house  *Appliance
+	flow   policy.Flow
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	client net.Conn
+
+	notices chan string
+
+	deciding sync.Mutex // held while the session is reconsidered
+
+	mu       sync.Mutex
+	verdict  policy.Verdict
+	session  policy.Session // ID is empty until Admit
+	dir      *os.Root
+	log      *recording.Log
+	server   net.Conn
+	timers   []*time.Timer
+	atDoor   bool
+	finished bool
+}
+
+var _ proxy.Visit = (*visit)(nil)
+
+// receive makes a visit of a connection and asks the book about it.
+func (a *Appliance) receive(ctx context.Context, c netfilter.Conn, p policy.Protocol) *visit {
+	ctx, cancel := context.WithCancelCause(ctx)
+	v := &visit{
+		house:   a,
+		flow:    policy.Flow{Client: c.Client, Dest: c.Dest, Protocol: p},
+		ctx:     ctx,
+		cancel:  cancel,
+		client:  c.TCPConn,
+		notices: make(chan string, 8),
+		atDoor:  true,
+	}
+	v.verdict = v.Decide("")
+	context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, v.closeBoth) })
+	return v
+}
+
+func (v *visit) Flow() policy.Flow { return v.flow }
+
+func (v *visit) Notices() <-chan string { return v.notices }
+
+func (v *visit) Verdict() policy.Verdict {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.verdict
+}
+
+// Decide asks the book, and then the house: where nothing can be recorded or
+// written down, nobody is let in.
+func (v *visit) Decide(login string) policy.Verdict {
+	f := v.flow
+	f.Login = login
+	verdict := v.house.book.Load().Decide(f, v.house.clock.now())
+	switch {
+	case v.house.forbidden(f.Dest):
+		verdict.Denial = policy.ForbiddenDest
+	case !verdict.Allowed():
+	case v.house.records.ready() != nil:
+		verdict.Denial = policy.RecorderUnavailable
+	case !v.house.ledger.writable():
+		verdict.Denial = policy.LedgerUnavailable
+	}
+	return verdict
+}
+
+// Admit implements proxy.Visit.
+func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error) {
+	verdict := v.Decide(login)
+	refuse := func(d policy.Denial, err error) (policy.Session, error) {
+		verdict.Denial = d
+		return policy.Session{}, &proxy.Refusal{Verdict: verdict, Login: login, Err: err}
+	}
+	if !verdict.Allowed() {
+		return refuse(verdict.Denial, nil)
+	}
+	se := policy.Session{
+		ID:       newSessionID(),
+		Person:   verdict.Person.ID,
+		Server:   verdict.Server.ID,
+		Grant:    verdict.Grant.ID,
+		Protocol: v.flow.Protocol,
+		Login:    login,
+		Client:   v.flow.Client,
+		Dest:     v.flow.Dest,
+		Gate:     v.house.cfg.Gate.Name,
+		Start:    v.house.clock.now(),
+	}
+	dir, err := v.house.records.create(se)
+	if err != nil {
+		return refuse(policy.RecorderUnavailable, err)
+	}
+	log, err := recording.CreateLog(dir)
+	if err != nil {
+		dir.Close()
+		return refuse(policy.RecorderUnavailable, err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeDown)
+	defer cancel()
+	entered, joined, err := v.house.store.Enter(ctx, se)
+	if err != nil {
+		v.house.ledger.failed(err)
+		v.house.ledger.leave(se.ID, se.Start, policy.Failed) // should it stand there all the same
+		log.Close()
+		dir.Close()
+		v.house.records.discard(se)
+		return refuse(policy.LedgerUnavailable, err)
+	}
+	se = entered
+	v.flow.Login = login
+	v.mu.Lock()
+	v.session, v.dir, v.log, v.verdict = se, dir, log, verdict
+	v.mu.Unlock()
+	v.passDoor()
+	v.house.log.Info("entered", "person", verdict.Person.Name, "server", verdict.Server.Name, "login", login,
+		"grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until)
+	v.house.live.add(v, se)
+	return se, nil
+}
+
+// passDoor gives the place at the doors back.
+func (v *visit) passDoor() {
+	v.mu.Lock()
+	atDoor := v.atDoor
+	v.atDoor = false
+	v.mu.Unlock()
+	if atDoor {
+		v.house.doors.leave(v.flow.Client.Addr())
+	}
+}
+
+// Dial implements proxy.Visit: the address that was dialled, and no other.
+func (v *visit) Dial(ctx context.Context) (net.Conn, error) {
+	c, err := v.house.dial(ctx, v.flow)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	v.server = c
+	v.mu.Unlock()
+	if v.ctx.Err() != nil {
+		c.Close()
+		return nil, context.Cause(v.ctx)
+	}
+	return c, nil
+}
+
+// Record implements proxy.Visit.
+func (v *visit) Record(channel int, h recording.Header) (*recording.Writer, error) {
+	v.mu.Lock()
+	se, dir, verdict := v.session, v.dir, v.verdict
+	v.mu.Unlock()
+	if dir == nil {
+		return nil, errNotAdmitted
+	}
+	h.Person, h.Server, h.Login = verdict.Person.Name, verdict.Server.Name, se.Login
+	h.Source, h.Grant, h.Stay, h.Session = se.Client.String(), string(se.Grant), string(se.Stay), string(se.ID)
+	h.Channel = channel
+	h.Title = verdict.Person.Name + " on " + verdict.Server.Name + " as " + se.Login
+	if h.Start.IsZero() {
+		h.Start = v.house.clock.now()
+	}
+	w, err := recording.Create(dir, castName(channel), h)
+	if err != nil {
+		v.house.log.Error("recording could not be opened", "session", se.ID, "error", err)
+	}
+	return w, err
+}
+
+// Note implements proxy.Visit.
+func (v *visit) Note(e recording.Event) error {
+	v.mu.Lock()
+	log := v.log
+	v.mu.Unlock()
+	if log == nil {
+		return errNotAdmitted
+	}
+	if e.Time.IsZero() {
+		e.Time = v.house.clock.now()
+	}
+	return log.Append(e)
+}
+
+var errNotAdmitted = errors.New("nothing is recorded before the person was admitted")
+
+// notify puts a line where the entry shows it to the person; a full box loses
+// the oldest.
+func (v *visit) notify(line string) {
+	for {
+		select {
+		case v.notices <- line:
+			return
+		default:
+		}
+		select {
+		case <-v.notices:
+		default:
+		}
+	}
+}
+
+// end ends the session from the house's side, for a cause.
+func (v *visit) end(why policy.EndCause) { v.cancel(why) }
+
+func (v *visit) closeBoth() {
+	v.client.Close()
+	v.mu.Lock()
+	server := v.server
+	v.mu.Unlock()
+	if server != nil {
+		server.Close()
+	}
+}
+
+// leave is the end of the flow, whatever it was: a refusal is written down as
+// a denied entry, a session gets its end and cause.
+func (v *visit) leave(err error) {
+	v.mu.Lock()
+	finished := v.finished
+	v.finished = true
+	se := v.session
+	v.mu.Unlock()
+	if finished {
+		return
+	}
+	defer v.cancel(nil)
+	v.closeBoth()
+	v.passDoor()
+	if se.ID == "" {
+		v.writeRefusal(err)
+		return
+	}
+	why := v.causeOf(err)
+	v.house.live.remove(v)
+	v.disarm()
+	if err := errors.Join(v.Note(recording.Event{Kind: "end", Detail: string(why)}), v.log.Close(), v.dir.Close()); err != nil {
+		v.house.log.Error("event log not closed", "session", se.ID, "error", err)
+	}
+	v.house.log.Info("left", "session", se.ID, "stay", se.Stay, "cause", string(why), "error", err)
+	v.house.ledger.leave(se.ID, v.house.clock.now(), why)
+}
+
+// causeOf finds why a session ended: what the house said, if it spoke first,
+// else what the entry says.
+func (v *visit) causeOf(err error) policy.EndCause {
+	var why policy.EndCause
+	if errors.As(context.Cause(v.ctx), &why) {
+		return why
+	}
+	if errors.As(err, &why) {
+		return why
+	}
+	if err == nil {
+		return policy.ClientLeft
+	}
+	return policy.Failed
+}
+
+// writeRefusal writes the denied entry. A flow that ended by itself before
+// anybody was refused says what it was: a server that took no credentials, or
+// a client that spoke no protocol.
+func (v *visit) writeRefusal(err error) {
+	verdict, login, detail := v.Verdict(), "", ""
+	var refusal *proxy.Refusal
+	switch {
+	case errors.As(err, &refusal):
+		verdict, login = refusal.Verdict, refusal.Login
+		if refusal.Err != nil {
+			detail = refusal.Err.Error()
+		}
+	case verdict.Allowed():
+		verdict.Denial = policy.NotAuthenticated
+		if err != nil {
+			detail = err.Error()
+		}
+	}
+	e := store.Entry{
+		Time: v.house.clock.now(), Gate: v.house.cfg.Gate.Name,
+		Client: v.flow.Client, Dest: v.flow.Dest, Protocol: v.flow.Protocol,
+		Login: login, Denial: verdict.Denial, Detail: detail,
+	}
+	if verdict.Person != nil {
+		e.Person = verdict.Person.ID
+	}
+	if verdict.Server != nil {
+		e.Server = verdict.Server.ID
+	}
+	if verdict.Grant != nil {
+		e.Grant = verdict.Grant.ID
+	}
+	v.house.log.Info("denied", "client", e.Client, "dest", e.Dest, "login", login, "denial", string(e.Denial), "detail", detail)
+	v.house.ledger.deny(e)
+}
