@@ -1,0 +1,49 @@
+# Inside. `make demo` shows it, `make test` proves it; both install what a
+# Debian 12 machine lacks (as root, with Go 1.26 present).
+
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BINARIES := bin/insided bin/inside
+STATICCHECK := $(GO) tool -modfile=packaging/tools/go.mod staticcheck
+BENCHSTAT := $(GO) tool -modfile=packaging/tools/go.mod benchstat
+
+.PHONY: build demo test lint race fuzz bench clean deps $(BINARIES)
+
+build: $(BINARIES)
+
+$(BINARIES):
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/$(@F)
+
+deps:
+	packaging/dev/install
+
+demo: deps build
+	packaging/dev/demo
+
+# Everything CI runs. A missing tool is a failure here, not a skip.
+test: deps lint race
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+# No caching: the tests stand on the kernel and on servers that Go does not
+# see change.
+race:
+	CI=true $(GO) test -race -count=1 -timeout 20m ./...
+
+FUZZTIME ?= 30s
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
+	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+COUNT ?= 1
+bench: deps
+	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 30m ./... | tee bench.out
+
+clean:
+	rm -rf bin bench.out
