@@ -1,0 +1,166 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// A Client is the house at the other end of a socket. Its errors are a
+// *Problem, an *Unreachable, or the context's.
+type Client struct {
+	http *http.Client
+}
+
+var _ House = (*Client)(nil)
+
+// An Unreachable daemon did not answer.
+type Unreachable struct {
+	Socket string
+	Err    error
+}
+
+func (u *Unreachable) Error() string {
+	return fmt.Sprintf("no daemon on %s: %v", u.Socket, u.Err)
+}
+
+func (u *Unreachable) Unwrap() error { return u.Err }
+
+// NewClient talks to the daemon at a socket. Nothing is dialled before the
+// first call.
+func NewClient(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		c, err := d.DialContext(ctx, "unix", socket)
+		if err != nil {
+			return nil, unreachable(ctx, socket, err)
+		}
+		return c, nil
+	}
+	return &Client{&http.Client{
+		Transport: &reachable{socket, &http.Transport{DialContext: dial, ResponseHeaderTimeout: 2 * patience}},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}}
+}
+
+// reachable names the socket in errors of transport.
+type reachable struct {
+	socket string
+	next   http.RoundTripper
+}
+
+func (t *reachable) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, unreachable(r.Context(), t.socket, err)
+	}
+	return resp, nil
+}
+
+func unreachable(ctx context.Context, socket string, err error) error {
+	var already *Unreachable
+	if errors.As(err, &already) || ctx.Err() != nil {
+		return err
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // "connect: no such file or directory", without the socket's name again
+	}
+	return &Unreachable{socket, err}
+}
+
+// path joins segments that may hold anything. Dots are escaped too: "." and
+// ".." would be taken for the folder's.
+func path(segments ...string) string {
+	var b strings.Builder
+	b.WriteString(prefix)
+	for _, s := range segments {
+		b.WriteByte('/')
+		b.WriteString(strings.ReplaceAll(url.PathEscape(s), ".", "%2E"))
+	}
+	return b.String()
+}
+
+// get asks a question; its filter travels in the query.
+func get[Out any](ctx context.Context, c *Client, path string, filter any) (out Out, err error) {
+	err = c.call(ctx, "GET", withQuery(path, filter), nil, &out)
+	return out, err
+}
+
+// send makes a change; what it asks for travels in the body.
+func send[Out any](ctx context.Context, c *Client, method, path string, in any) (out Out, err error) {
+	var body []byte
+	if in != nil {
+		if body, err = json.Marshal(in); err != nil {
+			return out, err
+		}
+	}
+	err = c.call(ctx, method, path, body, &out)
+	return out, err
+}
+
+func withQuery(path string, filter any) string {
+	if query := encodeQuery(filter).Encode(); query != "" {
+		return path + "?" + query
+	}
+	return path
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	answer, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	if err := json.NewDecoder(answer).Decode(out); err != nil {
+		return fmt.Errorf("answer to %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	if strings.Contains(path, "//") || strings.HasSuffix(path, "/") {
+		return nil, NewProblem(CodeInvalid, "a name or id is empty", "")
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://inside"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > 0 {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		var u *Unreachable
+		if errors.As(err, &u) {
+			return nil, u
+		}
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, problemOf(resp)
+	}
+	return resp.Body, nil
+}
+
+func problemOf(resp *http.Response) *Problem {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	p := new(Problem)
+	if kind != "application/problem+json" || json.NewDecoder(io.LimitReader(resp.Body, maxBody)).Decode(p) != nil {
+		return &Problem{Title: resp.Status, Status: resp.StatusCode, Detail: "the daemon answered " + resp.Status, Code: CodeInternal}
+	}
+	return p
+}

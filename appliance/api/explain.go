@@ -1,0 +1,52 @@
+package api
+
+import "time"
+
+// A Question is an attempt that was not made: may this person enter there?
+type Question struct {
+	Person   string    `query:"person"`
+	Server   string    `query:"server"`
+	Login    string    `query:"login"`    // "": any
+	Protocol string    `query:"protocol"` // "": any; with a login ssh
+	From     string    `query:"from"`     // "": from any of the person's addresses
+	At       time.Time `query:"at"`       // zero: now
+}
+
+// An Explanation is the answer: the best of the person's ways in.
+type Explanation struct {
+	Person   string    `json:"person"`
+	Server   string    `json:"server"`
+	Login    string    `json:"login,omitempty"`
+	At       time.Time `json:"at"`
+	Allowed  bool      `json:"allowed"`
+	Grant    string    `json:"grant,omitempty"` // that serves, or the nearest miss
+	Protocol string    `json:"protocol,omitempty"`
+	From     string    `json:"from,omitempty"`
+	Denial   string    `json:"denial,omitempty"`
+	Sentence string    `json:"sentence,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
+	Hint     string    `json:"hint,omitempty"`
+	Ways     []Way     `json:"ways"`   // every address by every protocol
+	Grants   []Weighed `json:"grants"` // every grant for this person and server
+}
+
+// A Way is one address of the person by one protocol.
+type Way struct {
+	From     string    `json:"from"`
+	Label    string    `json:"label,omitempty"`
+	Protocol string    `json:"protocol"`
+	Allowed  bool      `json:"allowed"`
+	Grant    string    `json:"grant,omitempty"`
+	Denial   string    `json:"denial,omitempty"`
+	Sentence string    `json:"sentence,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
+}
+
+// Weighed is a grant as if it were the only one, by the best way.
+type Weighed struct {
+	Grant    string    `json:"grant"`
+	Allowed  bool      `json:"allowed"`
+	Denial   string    `json:"denial,omitempty"`
+	Sentence string    `json:"sentence,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
+}

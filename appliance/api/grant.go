@@ -1,0 +1,90 @@
+package api
+
+import "time"
+
+// A Grant is one permission. Either Person or PersonGroup is set, and either
+// Server or Group.
+type Grant struct {
+	ID            string     `json:"id"`
+	Person        string     `json:"person,omitempty"`
+	PersonID      string     `json:"person_id,omitempty"`
+	PersonGroup   string     `json:"person_group,omitempty"`
+	PersonGroupID string     `json:"person_group_id,omitempty"`
+	Server        string     `json:"server,omitempty"`
+	ServerID      string     `json:"server_id,omitempty"`
+	Group         string     `json:"group,omitempty"`
+	GroupID       string     `json:"group_id,omitempty"`
+	Protocols     []string   `json:"protocols"`            // none: all
+	Logins        []string   `json:"logins"`               // none: any
+	SourceIP      string     `json:"source_ip,omitempty"`  // "": from every address of the person
+	Forwarding    []string   `json:"forwarding"`           // none: nothing is forwarded
+	Start         time.Time  `json:"start"`                //
+	End           time.Time  `json:"end,omitzero"`         // none: permanent
+	Permanent     bool       `json:"permanent"`            //
+	Schedules     []Schedule `json:"schedules"`            // none: always
+	Reason        string     `json:"reason,omitempty"`     //
+	Revoked       time.Time  `json:"revoked,omitzero"`     //
+	Created       time.Time  `json:"created"`              //
+	CreatedBy     string     `json:"created_by,omitempty"` //
+
+	// Whether the grant serves at this moment, by its times alone: a denial
+	// with its sentence, or until when.
+	Denial   string    `json:"denial,omitempty"`
+	Sentence string    `json:"sentence,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
+
+	// What the admin should know about the change just made.
+	DefaultLength bool     `json:"default_length,omitempty"` // no length was given
+	Ended         int      `json:"ended,omitempty"`          // sessions the change ended
+	Notes         []string `json:"notes,omitempty"`
+}
+
+// A Schedule is a set of weekly windows in a time zone.
+type Schedule struct {
+	Windows string `json:"windows"` // "Mon-Fri 09:00-17:00"
+	Zone    string `json:"zone"`    // "Europe/Warsaw"
+}
+
+// NewGrant asks for a grant. Exactly one of Person and PersonGroup, exactly
+// one of Server and Group. At most one of Duration, Permanent and Start/End;
+// none of them is a grant of one hour.
+type NewGrant struct {
+	Person      string     `json:"person,omitempty"`
+	PersonGroup string     `json:"person_group,omitempty"`
+	Server      string     `json:"server,omitempty"`
+	Group       string     `json:"group,omitempty"`
+	Protocols   []string   `json:"protocols,omitempty"`
+	Logins      []string   `json:"logins,omitempty"`
+	SourceIP    string     `json:"source_ip,omitempty"`
+	Forwarding  []string   `json:"forwarding,omitempty"`
+	Duration    string     `json:"duration,omitempty"` // "8h", "14d"
+	Permanent   bool       `json:"permanent,omitempty"`
+	Start       time.Time  `json:"start,omitzero"` // zero: now
+	End         time.Time  `json:"end,omitzero"`
+	Schedules   []Schedule `json:"schedules,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+}
+
+// NewEnd asks for another end of a grant: exactly one of the four.
+type NewEnd struct {
+	Duration  string    `json:"duration,omitempty"` // from now on
+	By        string    `json:"by,omitempty"`       // longer than it is, by this much
+	Until     time.Time `json:"until,omitzero"`
+	Permanent bool      `json:"permanent,omitempty"`
+}
+
+// GrantFilter limits a list of grants.
+type GrantFilter struct {
+	Person string `query:"person"` // grants that reach this person, through groups too
+	Active bool   `query:"active"` // neither ended nor revoked
+}
+
+// A Change is one line of the audit trail.
+type Change struct {
+	ID     int64     `json:"id"`
+	Time   time.Time `json:"time"`
+	By     string    `json:"by"`
+	Action string    `json:"action"`
+	Object string    `json:"object"`
+	Detail string    `json:"detail,omitempty"`
+}

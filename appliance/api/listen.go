@@ -1,0 +1,161 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// Listen makes the socket at path: its folder 0750, the socket 0660, both of
+// root and group inside where the machine has that group. It takes the place
+// of a socket that a dead daemon left, and refuses while a living one is there.
+//
+// Call it before other goroutines make files: the umask, which belongs to the
+// whole process, is tightened for a moment, so that the socket is at no moment
+// open to more than its owner.
+func Listen(path string) (net.Listener, error) {
+	gid, hasGroup := adminGID()
+	if !hasGroup {
+		gid = -1
+	}
+	if err := makeFolder(filepath.Dir(path), gid); err != nil {
+		return nil, fmt.Errorf("api socket: %w", err)
+	}
+	lock, err := lockSocket(path)
+	if err != nil {
+		return nil, fmt.Errorf("api socket: %w", err)
+	}
+	l, err := bind(path, gid)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("api socket: %w", err)
+	}
+	return &listener{UnixListener: l, lock: lock}, nil
+}
+
+// makeFolder makes the socket's folder where it is missing. One that is there
+// belongs to the admin or to systemd (RuntimeDirectory=) and stays as it is.
+func makeFolder(dir string, gid int) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o750)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Chown(dir, -1, gid), os.Chmod(dir, 0o750))
+}
+
+// lockSocket takes the lock beside the socket. Only its holder may remove a
+// socket: without it two daemons that start together could each take the
+// other's for a dead one. The kernel lets go of it when the holder dies.
+func lockSocket(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("another insided serves %s: stop it first, or choose another [paths] run", path)
+	}
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return lock, nil
+}
+
+func bind(path string, gid int) (*net.UnixListener, error) {
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	before := syscall.Umask(0o177)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	syscall.Umask(before)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.Chown(path, -1, gid), os.Chmod(path, 0o660)); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// removeStale removes a socket nobody answers on, and nothing else.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return fmt.Errorf("%s is there and is not a socket: remove it or choose another [paths] run", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("a living daemon answers on %s: stop it first, or choose another [paths] run", path)
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%s: cannot tell whether its daemon lives: %w", path, err)
+	}
+	return os.Remove(path)
+}
+
+// A listener holds the lock as long as the socket.
+type listener struct {
+	*net.UnixListener
+	lock *os.File
+}
+
+func (l *listener) Close() error {
+	return errors.Join(l.UnixListener.Close(), l.lock.Close())
+}
+
+// Serve answers on a listener made by Listen until ctx ends. Calls under way
+// are let finish for a moment, streams end at once.
+func Serve(ctx context.Context, l net.Listener, h House) error {
+	closing, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer endStreams()
+	server := &http.Server{
+		Handler:           NewHandler(closing, h),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       patience,
+		WriteTimeout:      2 * patience,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return WithActor(ctx, peerActor(c))
+		},
+	}
+	stopped := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		endStreams()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		stopped <- errors.Join(server.Shutdown(last), server.Close())
+	})
+	err := server.Serve(l)
+	if stop() { // it was not ctx that ended it
+		return fmt.Errorf("api: %w", err)
+	}
+	if err := <-stopped; err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package api
+
+import "time"
+
+// A Server is a backend: one address, or a prefix full of them.
+type Server struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Address  string   `json:"address"`
+	SSHPort  uint16   `json:"ssh_port,omitempty"` // 0: every intercepted one
+	RDPPort  uint16   `json:"rdp_port,omitempty"`
+	Disabled bool     `json:"disabled"`
+	Groups   []string `json:"groups"`
+	Notes    []string `json:"notes,omitempty"` // what the admin should know about the change
+}
+
+// NewServer asks for a server.
+type NewServer struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	SSHPort uint16 `json:"ssh_port,omitempty"`
+	RDPPort uint16 `json:"rdp_port,omitempty"`
+}
+
+// HostKeyFilter says which address of a server is meant: "10.0.0.7" or
+// "10.0.0.7:22". It may be left out where the server is a single address.
+type HostKeyFilter struct {
+	Address string `json:"address,omitempty" query:"address"`
+}
+
+// A HostKeyList is the SSH identity of a server at one address.
+type HostKeyList struct {
+	Server  string      `json:"server"`
+	Address string      `json:"address"` // with the port
+	Gate    []PublicKey `json:"gate"`    // what the gate shows to clients
+	Pinned  []PublicKey `json:"pinned"`  // what the server must show to the gate
+	Removed int         `json:"removed,omitempty"`
+}
+
+// A PublicKey is one SSH host key.
+type PublicKey struct {
+	Type        string    `json:"type"`
+	Fingerprint string    `json:"fingerprint"`
+	Key         string    `json:"key"` // as in an authorized_keys file
+	Pinned      time.Time `json:"pinned,omitzero"`
+	By          string    `json:"by,omitempty"`
+}
+
+// An ImportedKey is a private host key in PEM, without a passphrase.
+type ImportedKey struct {
+	Address    string `json:"address,omitempty"`
+	PrivateKey string `json:"private_key"`
+}
+
+// TrustedKeys are public keys as in a .pub file or as ssh-keyscan prints them.
+type TrustedKeys struct {
+	Address    string `json:"address,omitempty"`
+	PublicKeys string `json:"public_keys"`
+}
