@@ -1,0 +1,123 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+
+	"github.com/pawelmojski/inside/policy"
+)
+
+// Facts reads all facts in one transaction: persons, servers and groups by
+// name, grants by number.
+func (s *Store) Facts(ctx context.Context) (policy.Facts, error) {
+	var f policy.Facts
+	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		var err error
+		if f.Revision, err = number(tx.QueryRowContext(ctx, revisionQuery)); err != nil {
+			return err
+		}
+		if f.Persons, err = allPersons(ctx, tx); err != nil {
+			return err
+		}
+		if f.Servers, err = allServers(ctx, tx); err != nil {
+			return err
+		}
+		if f.PersonGroups, err = allGroups(ctx, tx, PersonGroup); err != nil {
+			return err
+		}
+		if f.ServerGroups, err = allGroups(ctx, tx, ServerGroup); err != nil {
+			return err
+		}
+		f.Grants, err = allGrants(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return policy.Facts{}, fmt.Errorf("read the facts: %w", err)
+	}
+	return f, nil
+}
+
+const revisionQuery = "SELECT n FROM counters WHERE name = 'revision'"
+
+func allPersons(ctx context.Context, tx *sql.Tx) ([]policy.Person, error) {
+	persons, err := all(ctx, tx, func(r row) (p policy.Person, err error) {
+		return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Disabled)
+	}, "SELECT id, name, full_name, email, disabled FROM persons")
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := all(ctx, tx, readOwned, "SELECT id, person, prefix, label, disabled FROM addresses ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	// Sorted here, because the order of text in SQL depends on the collation.
+	slices.SortFunc(persons, func(a, b policy.Person) int { return cmp.Compare(a.Name, b.Name) })
+	byID := make(map[policy.PersonID]*policy.Person, len(persons))
+	for i := range persons {
+		byID[persons[i].ID] = &persons[i]
+	}
+	for _, a := range addresses {
+		p := byID[a.person]
+		p.Addresses = append(p.Addresses, a.Address)
+	}
+	return persons, nil
+}
+
+func allServers(ctx context.Context, tx *sql.Tx) ([]policy.Server, error) {
+	servers, err := all(ctx, tx, readServer, "SELECT id, name, prefix, ssh_port, rdp_port, disabled FROM servers")
+	slices.SortFunc(servers, func(a, b policy.Server) int { return cmp.Compare(a.Name, b.Name) })
+	return servers, err
+}
+
+func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) {
+	groups, err := all(ctx, tx, func(r row) (g policy.Group, err error) {
+		return g, r.Scan(&g.ID, &g.Name, &g.Description)
+	}, "SELECT id, name, description FROM member_groups WHERE kind = $1", k)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(groups, func(a, b policy.Group) int { return cmp.Compare(a.Name, b.Name) })
+	byID := make(map[policy.GroupID]*policy.Group, len(groups))
+	for i := range groups {
+		byID[groups[i].ID] = &groups[i]
+	}
+	type membership struct {
+		in     policy.GroupID
+		member string
+		group  policy.GroupID
+	}
+	memberships, err := all(ctx, tx, func(r row) (m membership, err error) {
+		return m, r.Scan(&m.in, &m.member, &m.group)
+	}, "SELECT group_id, member, subgroup FROM members")
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range memberships {
+		g := byID[m.in]
+		if g == nil {
+			continue // of the other kind
+		}
+		if m.group != "" {
+			g.Groups = append(g.Groups, m.group)
+		} else {
+			g.Members = append(g.Members, m.member)
+		}
+	}
+	for i := range groups {
+		slices.Sort(groups[i].Members)
+		slices.Sort(groups[i].Groups)
+	}
+	return groups, nil
+}
+
+func allGrants(ctx context.Context, tx *sql.Tx) ([]policy.Grant, error) {
+	// Many grants have the same few schedules, and reading one is the
+	// costliest part of reading a grant.
+	parsed := make(map[string][]policy.Schedule)
+	return all(ctx, tx, func(r row) (policy.Grant, error) {
+		return readGrant(r, parsed)
+	}, "SELECT "+grantColumns+" FROM grants ORDER BY id")
+}

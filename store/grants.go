@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pawelmojski/inside/policy"
+)
+
+const grantColumns = `id, person, person_group, server, server_group, protocols, logins, source, forwarding,
+	starts, ends, schedules, reason, revoked, created, created_by`
+
+// CreateGrant gives the id and the creation time. A zero Start is the moment
+// of creation.
+func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (policy.Grant, error) {
+	g.Created, g.CreatedBy = kept(time.Now()), by
+	if g.Start.IsZero() {
+		g.Start = g.Created
+	}
+	g.Start, g.End = kept(g.Start), kept(g.End)
+	if err := checkGrant(g); err != nil {
+		return policy.Grant{}, err
+	}
+	err := s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
+		who, where, err := parties(ctx, tx, g)
+		if err != nil {
+			return deed{}, err
+		}
+		n, err := next(ctx, tx, "grant")
+		if err != nil {
+			return deed{}, err
+		}
+		g.ID = policy.GrantID(numberID(n))
+		_, err = tx.ExecContext(ctx, "INSERT INTO grants ("+grantColumns+`)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+			n, g.Person, g.PersonGroup, g.Server, g.ServerGroup,
+			lines(g.Protocols), lines(g.Logins), prefixText(g.From), int64(g.Forwarding),
+			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy)
+		return deed{"grant.create", "grant " + string(g.ID), describeGrant(g, who, where)}, err
+	})
+	if err != nil {
+		return policy.Grant{}, err
+	}
+	return g, nil
+}
+
+func checkGrant(g policy.Grant) error {
+	if (g.Person == "") == (g.PersonGroup == "") {
+		return refuse(ErrInvalid, "a grant is for a person or a person group: name one of them")
+	}
+	if (g.Server == "") == (g.ServerGroup == "") {
+		return refuse(ErrInvalid, "a grant is for a server or a server group: name one of them")
+	}
+	for _, p := range g.Protocols {
+		if err := checkProtocol(p); err != nil {
+			return err
+		}
+	}
+	for _, l := range g.Logins {
+		if err := checkText("login", l, maxName); err != nil {
+			return err
+		}
+	}
+	if g.From != (netip.Prefix{}) {
+		if err := checkPrefix("source address", g.From); err != nil {
+			return err
+		}
+	}
+	if g.Forwarding&^(policy.Local|policy.Remote|policy.Dynamic) != 0 {
+		return refuse(ErrInvalid, "port forwarding %#b has unknown directions: use local, remote, dynamic", g.Forwarding)
+	}
+	for _, sch := range g.Schedules {
+		if _, err := policy.ParseSchedule(sch.String(), sch.Zone()); err != nil || sch.Zone() == "" || sch.String() == "" {
+			return refuse(ErrInvalid, "schedule %q in zone %q cannot be kept: make it with ParseSchedule", sch.String(), sch.Zone())
+		}
+	}
+	if !g.Revoked.IsZero() {
+		return refuse(ErrInvalid, "a grant cannot begin revoked")
+	}
+	if err := checkMoment("start of the grant", g.Start); err != nil {
+		return err
+	}
+	if err := checkEnd(g.Start, g.End); err != nil {
+		return err
+	}
+	return checkOptional("reason", g.Reason, maxText)
+}
+
+func checkProtocol(p policy.Protocol) error {
+	switch p {
+	case policy.SSH, policy.RDP, policy.HTTP:
+		return nil
+	}
+	return refuse(ErrInvalid, "%q is no protocol: use ssh, rdp or http", p)
+}
+
+func checkEnd(start, end time.Time) error {
+	if end.IsZero() {
+		return nil
+	}
+	if !end.After(start) {
+		return refuse(ErrInvalid, "the grant would end at %s, not after its start at %s", clock(end), clock(start))
+	}
+	return checkMoment("end of the grant", end)
+}
+
+// parties names who and where, which must exist.
+func parties(ctx context.Context, tx *sql.Tx, g policy.Grant) (who, where string, err error) {
+	if g.Person != "" {
+		p, err := person(ctx, tx, g.Person)
+		if err != nil {
+			return "", "", err
+		}
+		who = "person " + p.Name
+	} else {
+		pg, err := groupOf(ctx, tx, PersonGroup, g.PersonGroup)
+		if err != nil {
+			return "", "", err
+		}
+		who = "person group " + pg.Name
+	}
+	if g.Server != "" {
+		v, err := server(ctx, tx, g.Server)
+		return who, "server " + v.Name, err
+	}
+	sg, err := groupOf(ctx, tx, ServerGroup, g.ServerGroup)
+	return who, "server group " + sg.Name, err
+}
+
+func describeGrant(g policy.Grant, who, where string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s to %s, from %s, %s", who, where, clock(g.Start), describeEnd(g.End))
+	for _, part := range []struct{ what, value string }{
+		{"protocols", strings.ReplaceAll(lines(g.Protocols), "\n", " ")},
+		{"logins", strings.Join(g.Logins, " ")},
+		{"source", prefixText(g.From)},
+		{"forwarding", describeForwarding(g.Forwarding)},
+		{"schedule", strings.ReplaceAll(scheduleLines(g.Schedules), "\n", " or ")},
+		{"reason", g.Reason},
+	} {
+		if part.value != "" {
+			fmt.Fprintf(&b, ", %s: %s", part.what, part.value)
+		}
+	}
+	return b.String()
+}
+
+func describeForwarding(f policy.Forwarding) string {
+	var names []string
+	for _, d := range []struct {
+		bit  policy.Forwarding
+		name string
+	}{{policy.Local, "local"}, {policy.Remote, "remote"}, {policy.Dynamic, "dynamic"}} {
+		if f&d.bit != 0 {
+			names = append(names, d.name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+func describeEnd(end time.Time) string {
+	if end.IsZero() {
+		return "permanent"
+	}
+	return "until " + clock(end)
+}
+
+func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// SetGrantEnd extends or shortens a grant; a zero end makes it permanent.
+// A revoked grant is ErrConflict.
+func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, end time.Time) error {
+	end = kept(end)
+	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
+		g, err := grant(ctx, tx, id)
+		if err != nil {
+			return deed{}, err
+		}
+		if !g.Revoked.IsZero() {
+			return deed{}, refuse(ErrConflict, "grant %s was revoked at %s: create a new one", id, clock(g.Revoked))
+		}
+		if g.End.Equal(end) {
+			return deed{}, errUnchanged
+		}
+		if err := checkEnd(g.Start, end); err != nil {
+			return deed{}, err
+		}
+		n, _ := idNumber(string(id))
+		if _, err := tx.ExecContext(ctx, "UPDATE grants SET ends = $2 WHERE id = $1", n, micros(end)); err != nil {
+			return deed{}, err
+		}
+		return deed{"grant.end", "grant " + string(id), describeEnd(g.End) + " → " + describeEnd(end)}, nil
+	})
+}
+
+// RevokeGrant revokes; revoking twice is ErrConflict.
+func (s *Store) RevokeGrant(ctx context.Context, by string, id policy.GrantID, now time.Time) error {
+	if err := checkMoment("time of the revocation", now); err != nil {
+		return err
+	}
+	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
+		g, err := grant(ctx, tx, id)
+		if err != nil {
+			return deed{}, err
+		}
+		if !g.Revoked.IsZero() {
+			return deed{}, refuse(ErrConflict, "grant %s was revoked already, at %s", id, clock(g.Revoked))
+		}
+		n, _ := idNumber(string(id))
+		if _, err := tx.ExecContext(ctx, "UPDATE grants SET revoked = $2 WHERE id = $1", n, micros(now)); err != nil {
+			return deed{}, err
+		}
+		return deed{"grant.revoke", "grant " + string(id), describeEnd(g.End) + " → revoked at " + clock(now)}, nil
+	})
+}
+
+func grant(ctx context.Context, tx *sql.Tx, id policy.GrantID) (policy.Grant, error) {
+	missing := refuse(ErrNotFound, "there is no grant %s", id)
+	n, ok := idNumber(string(id))
+	if !ok {
+		return policy.Grant{}, missing
+	}
+	return one(ctx, tx, func(r row) (policy.Grant, error) {
+		return readGrant(r, map[string][]policy.Schedule{})
+	}, missing, "SELECT "+grantColumns+" FROM grants WHERE id = $1", n)
+}
+
+// readGrant reads a grant; parsed remembers schedules that were read before.
+func readGrant(r row, parsed map[string][]policy.Schedule) (policy.Grant, error) {
+	var g policy.Grant
+	var id, starts, ends, revoked, created, forwarding int64
+	var protocols, logins, source, schedules string
+	if err := r.Scan(&id, &g.Person, &g.PersonGroup, &g.Server, &g.ServerGroup, &protocols, &logins, &source, &forwarding,
+		&starts, &ends, &schedules, &g.Reason, &revoked, &created, &g.CreatedBy); err != nil {
+		return g, err
+	}
+	g.ID = policy.GrantID(numberID(id))
+	g.Protocols, g.Logins = fromLines[policy.Protocol](protocols), fromLines[string](logins)
+	g.Forwarding = policy.Forwarding(forwarding)
+	g.Start, g.End, g.Revoked, g.Created = moment(starts), moment(ends), moment(revoked), moment(created)
+	var err error
+	if g.From, err = parsePrefix(source); err != nil {
+		return g, fmt.Errorf("grant %d: %w", id, err)
+	}
+	known, ok := parsed[schedules]
+	if !ok {
+		if known, err = parseScheduleLines(schedules); err != nil {
+			return g, fmt.Errorf("grant %d: %w", id, err)
+		}
+		parsed[schedules] = known
+	}
+	g.Schedules = slices.Clone(known)
+	return g, nil
+}

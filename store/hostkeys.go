@@ -1,0 +1,126 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// A HostKey is a server's public SSH host key, pinned for one address.
+type HostKey struct {
+	Addr   netip.AddrPort
+	Type   string // "ssh-ed25519"
+	Key    []byte // wire format
+	Pinned time.Time
+	By     string // "first-sight" or the admin who trusted it
+}
+
+// maxHostKey is far beyond any key: RSA of 16384 bits takes 2 KiB.
+const maxHostKey = 64 << 10
+
+// HostKeys returns the keys pinned for an address, by type.
+func (s *Store) HostKeys(ctx context.Context, addr netip.AddrPort) ([]HostKey, error) {
+	var keys []HostKey
+	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		keys, err = pinnedKeys(ctx, tx, addr)
+		return err
+	})
+	return keys, err
+}
+
+func pinnedKeys(ctx context.Context, tx *sql.Tx, addr netip.AddrPort) ([]HostKey, error) {
+	keys, err := all(ctx, tx, readHostKey, "SELECT addr, key_type, public_key, pinned, pinned_by FROM host_keys WHERE addr = $1", addrPortText(addr))
+	slices.SortFunc(keys, func(a, b HostKey) int { return cmp.Compare(a.Type, b.Type) })
+	return keys, err
+}
+
+func readHostKey(r row) (k HostKey, err error) {
+	var addr, key string
+	var pinned int64
+	if err := r.Scan(&addr, &k.Type, &key, &pinned, &k.By); err != nil {
+		return k, err
+	}
+	k.Pinned = moment(pinned)
+	if k.Addr, err = parseAddrPort(addr); err != nil {
+		return k, err
+	}
+	k.Key, err = base64.StdEncoding.DecodeString(key)
+	return k, err
+}
+
+// PinHostKey remembers a key; one of the same address and type that differs
+// is ErrConflict, the same one again is no error. A zero Pinned is now.
+func (s *Store) PinHostKey(ctx context.Context, k HostKey) error {
+	if !k.Addr.IsValid() {
+		return refuse(ErrInvalid, "a host key without an address cannot be pinned")
+	}
+	if err := checkText("type of the host key", k.Type, maxName); err != nil {
+		return err
+	}
+	if err := checkText("who pins the host key", k.By, maxName); err != nil {
+		return err
+	}
+	if len(k.Key) == 0 || len(k.Key) > maxHostKey {
+		return refuse(ErrInvalid, "host key of %s has %d bytes: 1 to %d are kept", k.Addr, len(k.Key), maxHostKey)
+	}
+	if k.Pinned.IsZero() {
+		k.Pinned = time.Now()
+	}
+	addr, key := addrPortText(k.Addr), base64.StdEncoding.EncodeToString(k.Key)
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `INSERT INTO host_keys (addr, key_type, public_key, pinned, pinned_by) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (addr, key_type) DO NOTHING`, addr, k.Type, key, micros(k.Pinned), k.By)
+		if err != nil {
+			return err
+		}
+		if pinned, err := res.RowsAffected(); err != nil {
+			return err
+		} else if pinned > 0 {
+			return writeDown(ctx, tx, k.By, deed{"host-key.pin", "host key of " + addr, "pinned " + k.Type + " " + key})
+		}
+		keys, err := pinnedKeys(ctx, tx, k.Addr)
+		if err != nil {
+			return err
+		}
+		for _, had := range keys {
+			if had.Type == k.Type && !bytes.Equal(had.Key, k.Key) {
+				return refuse(ErrConflict, "another %s host key of %s was pinned at %s by %s: forget it first, if the change is meant",
+					k.Type, addr, clock(had.Pinned), had.By)
+			}
+		}
+		return nil
+	})
+}
+
+// ForgetHostKeys unpins all keys of an address and says how many.
+func (s *Store) ForgetHostKeys(ctx context.Context, by string, addr netip.AddrPort) (int, error) {
+	if err := checkText("who forgets the host keys", by, maxName); err != nil {
+		return 0, err
+	}
+	var forgotten int
+	err := s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		keys, err := pinnedKeys(ctx, tx, addr)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM host_keys WHERE addr = $1", addrPortText(addr)); err != nil {
+			return err
+		}
+		forgotten = len(keys)
+		if forgotten == 0 {
+			return nil
+		}
+		detail := "forgot"
+		for _, k := range keys {
+			detail += fmt.Sprintf(" %s %s", k.Type, base64.StdEncoding.EncodeToString(k.Key))
+		}
+		return writeDown(ctx, tx, by, deed{"host-key.forget", "host key of " + addrPortText(addr), detail})
+	})
+	return forgotten, err
+}

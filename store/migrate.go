@@ -1,0 +1,139 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The files are numbered. NNNN_name.sql serves both engines,
+// NNNN_name.sqlite.sql and NNNN_name.postgres.sql one of them. A file that
+// was shipped is never changed again, a new one is added.
+//
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+type migration struct {
+	version    int64
+	name       string
+	statements []string
+}
+
+// migrationsFor returns the engine's migrations in their order.
+func migrationsFor(engine string) ([]migration, error) {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	var ms []migration
+	for _, path := range names {
+		name := strings.TrimSuffix(strings.TrimPrefix(path, "migrations/"), ".sql")
+		if base, only, ok := strings.Cut(name, "."); ok {
+			if only != engine {
+				continue
+			}
+			name = base
+		}
+		number, _, _ := strings.Cut(name, "_")
+		version, err := strconv.ParseInt(number, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("migration %s has no number: %w", path, err)
+		}
+		text, err := migrations.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		ms = append(ms, migration{version, name, statements(string(text))})
+	}
+	slices.SortFunc(ms, func(a, b migration) int { return cmp.Compare(a.version, b.version) })
+	return ms, nil
+}
+
+// statements cuts a migration where a semicolon ends a line and an empty line
+// follows. Bodies of functions and triggers therefore hold no empty lines.
+func statements(text string) []string {
+	var all []string
+	for s := range strings.SplitSeq(strings.TrimSpace(text)+"\n\n", ";\n\n") {
+		if s = strings.TrimSpace(s); s != "" {
+			all = append(all, s+";")
+		}
+	}
+	return all
+}
+
+// migrate brings the schema up to date. All that is missing is applied in one
+// transaction under a lock, so gates that start together do not collide and a
+// kill in between leaves nothing half done.
+func (s *Store) migrate(ctx context.Context) error {
+	ms, err := migrationsFor(s.engine.name)
+	if err != nil {
+		return err
+	}
+	// Look before locking: a gate whose role may not change the schema can
+	// still use one that is up to date.
+	var version int64
+	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		version, err = s.schemaVersion(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	newest := ms[len(ms)-1].version
+	if version == newest {
+		return nil
+	}
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if s.engine.lockSchema != "" {
+			if _, err := tx.ExecContext(ctx, s.engine.lockSchema); err != nil {
+				return err
+			}
+		}
+		version, err := s.schemaVersion(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if version > newest {
+			return refuse(ErrInvalid, "the database has schema %d, this program knows schemas up to %d: upgrade it", version, newest)
+		}
+		for _, m := range ms {
+			if m.version > version {
+				if err := m.apply(ctx, tx); err != nil {
+					return fmt.Errorf("migration %s: %w", m.name, err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (m migration) apply(ctx context.Context, tx *sql.Tx) error {
+	if m.version == 1 {
+		if _, err := tx.ExecContext(ctx, "CREATE TABLE schema_version (version BIGINT NOT NULL, name TEXT NOT NULL)"); err != nil {
+			return err
+		}
+	}
+	for _, st := range m.statements {
+		if _, err := tx.ExecContext(ctx, st); err != nil {
+			return err
+		}
+	}
+	_, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version, name) VALUES ($1, $2)", m.version, m.name)
+	return err
+}
+
+// schemaVersion is 0 for an empty database.
+func (s *Store) schemaVersion(ctx context.Context, tx *sql.Tx) (int64, error) {
+	var tables, version int64
+	if err := tx.QueryRowContext(ctx, s.engine.hasSchema).Scan(&tables); err != nil || tables == 0 {
+		return 0, err
+	}
+	err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&version)
+	return version, err
+}

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+)
+
+// An engine is what differs between the two databases; all queries are the
+// same.
+type engine struct {
+	name     string // "sqlite", "postgres": chooses migrations
+	database string // for humans, without a password
+
+	write *sql.DB
+	read  *sql.DB // the same as write on PostgreSQL
+
+	hasSchema  string // query: is there a schema_version table?
+	lockSchema string // statement that keeps other gates from migrating; "" where a transaction does
+
+	// usable reports that the database is not what was opened any more, where
+	// the driver would not notice.
+	usable func() error
+	// contended tells the errors that a new attempt may not meet.
+	contended func(error) bool
+	// hints calls hint when another gate may have changed the facts, until ctx
+	// ends; nil where only polling tells.
+	hints func(ctx context.Context, hint func())
+}
+
+// Open opens the database and brings its schema up to date. url is a path of
+// an SQLite file or postgres://….
+func Open(ctx context.Context, url string) (*Store, error) {
+	var e engine
+	var err error
+	switch {
+	case url == "":
+		err = refuse(ErrInvalid, "no database is named: give the path of an SQLite file or postgres://…")
+	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
+		e, err = openPostgres(url)
+	case strings.Contains(url, "://"):
+		scheme, _, _ := strings.Cut(url, "://")
+		err = refuse(ErrInvalid, "%q is no database Inside can use: give the path of an SQLite file or postgres://…", scheme+"://")
+	default:
+		e, err = openSQLite(url)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{engine: e, changed: make(chan struct{})}
+	if err := s.migrate(ctx); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the database. Calls that are running may fail.
+func (s *Store) Close() error {
+	err := s.write.Close()
+	if s.read != s.write {
+		// The reader goes first for SQLite's sake in vain: whichever closes
+		// last folds the write-ahead log into the file.
+		if rerr := s.read.Close(); err == nil {
+			err = rerr
+		}
+	}
+	return err
+}
+
+// Ping writes and commits, so that a full disk or a database that has become
+// read-only is seen: both engines keep what is rolled back in memory.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := next(ctx, tx, "probe")
+		return err
+	})
+}
