@@ -1,102 +1,82 @@
 // Package recording writes what a person saw and did, and reads it back:
 // terminal channels as asciicast v2 with a sidecar that frames them, sessions
-// as a log of events. Everything is append-only and written before it is
-// forwarded; the live view is the same file, followed.
+// as a log of events. It is append-only and written before it is forwarded;
+// the live view is the same file, followed. It does not know sessions, rights
+// or databases: the appliance creates recordings and logs, the entries fill
+// them, the API follows and reads them.
+//
+// # The recording, N.cast
+//
+// One file per terminal channel, each line complete JSON, so that any tool
+// that knows asciicast v2 (https://docs.asciinema.org/manual/asciicast/v2/)
+// plays it. The bytes of a terminal are not always UTF-8, a JSON string always
+// is. Two event kinds of our own keep what the text cannot; players skip kinds
+// they do not know:
+//
+//   - ["b", hex] stands right before an "o" event in whose text bytes that are
+//     not UTF-8 were written as U+FFFD. It names, for each U+FFFD of that text
+//     in order, the byte it stands for; 00 is a U+FFFD that really was sent.
+//   - ["c", hex] holds the beginning of a character that was cut at the end of
+//     a call. The whole character follows with the next "o" event, which makes
+//     the "c" event void; only when none follows are these bytes output.
+//
+// So the text is clean, nothing is lost, and every byte for which
+// [Writer.Output] returned was handed to the kernel in the one file.
+//
+// # The sidecar, N.idx
+//
+// Records of 64 bytes frame the recording: offset, length, CRC-32C, time and a
+// SHA-256 chain over everything before. They are made from what the file
+// holds, once a second and at the end, away from the data path; the same round
+// makes the recordings of the process durable (fdatasync). After a power cut
+// about one second may be missing, after a crash of the process nothing.
+// [Verify] checks a recording against its sidecar, [Recover] ends one that a
+// crash left open.
 package recording
 
 import (
-	"context"
 	"errors"
-	"io"
-	"iter"
+	"fmt"
+	"io/fs"
 	"os"
-	"time"
+	"strings"
 )
 
-// A Header is the first line of a recording.
-type Header struct {
-	Width, Height int
-	Start         time.Time
-	Term          string // TERM of the terminal
-	Command       string // for exec; "" is a shell
-	Title         string // filled in by the house, as are the following
-	Person        string
-	Server        string
-	Login         string
-	Source        string
-	Grant         string
-	Stay          string
-	Session       string
-	Channel       int
+// Longest line of a recording or an event log, with its newline.
+const maxLine = 64 << 10
+
+var (
+	// ErrTorn says that a recording or a log ends in the middle of a line, as
+	// a crash leaves it. What came before it was read.
+	ErrTorn = errors.New("ends in the middle of a line")
+
+	// ErrLive says that a recording is still being written.
+	ErrLive = errors.New("is still being written")
+)
+
+// A Damage is a place where a recording is not what was written.
+type Damage struct {
+	Offset int64  // of the first bad byte's frame or line in the .cast file
+	What   string // in words
 }
 
-// Create makes a new recording called name (such as "0.cast") and its
-// sidecar ("0.idx") under root, both with mode 0640. It fails if one exists.
-func Create(root *os.Root, name string, h Header) (*Writer, error) { return nil, errors.ErrUnsupported }
+func (d *Damage) Error() string { return fmt.Sprintf("damaged at byte %d: %s", d.Offset, d.What) }
 
-// A Writer appends to a recording. Its methods may be called from several
-// goroutines; each returns after the bytes are written to the file.
-type Writer struct{}
-
-// Output appends what the terminal was sent. A character cut over two calls
-// stays whole in the file.
-func (w *Writer) Output(p []byte) error { return errors.ErrUnsupported }
-
-// Resize appends a change of the terminal's size.
-func (w *Writer) Resize(width, height int) error { return errors.ErrUnsupported }
-
-// Marker appends a labelled mark, such as a notice that was shown.
-func (w *Writer) Marker(label string) error { return errors.ErrUnsupported }
-
-// Close ends the recording; live followers come to an end.
-func (w *Writer) Close() error { return errors.ErrUnsupported }
-
-// A Frame is one event of a terminal recording.
-type Frame struct {
-	Time time.Duration // since the start of the channel
-	Kind byte          // 'o' output, 'r' resize, 'm' marker
-	Data []byte
+// sidecarName returns the name of the sidecar of the recording called name.
+func sidecarName(name string) (string, error) {
+	base, ok := strings.CutSuffix(name, ".cast")
+	if !ok || base == "" {
+		return "", fmt.Errorf("recording %q: the name must end in .cast", name)
+	}
+	return base + ".idx", nil
 }
 
-// Follow reads a recording from its beginning and goes on with what is
-// appended until the recording is closed or ctx ends.
-func Follow(ctx context.Context, root *os.Root, name string) (Header, iter.Seq2[Frame, error], error) {
-	return Header{}, nil, errors.ErrUnsupported
+// openFile opens a regular file under root: a device or a pipe planted there
+// must not be read or block the reader.
+func openFile(root *os.Root, name string, flag int) (*os.File, error) {
+	info, err := root.Lstat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	}
+	return root.OpenFile(name, flag, 0o640)
 }
-
-// Read reads a recording as far as it is written now. A torn tail ends it.
-func Read(r io.Reader) (Header, iter.Seq2[Frame, error], error) {
-	return Header{}, nil, errors.ErrUnsupported
-}
-
-// An Event is one line of a session's event log, events.jsonl.
-type Event struct {
-	Time    time.Time `json:"time"`
-	Kind    string    `json:"kind"` // "exec", "shell", "subsystem", "exit", "file", "forward", "denied", "transfer", "login", "end", …
-	Channel int       `json:"channel,omitempty"`
-	Command string    `json:"command,omitempty"`
-	Exit    *int      `json:"exit,omitempty"`
-	Signal  string    `json:"signal,omitempty"`
-	Op      string    `json:"op,omitempty"` // for files: "upload", "download", "remove", "rename", "mkdir", …
-	Path    string    `json:"path,omitempty"`
-	To      string    `json:"to,omitempty"` // the other path of a rename, the target of a forward
-	SHA256  string    `json:"sha256,omitempty"`
-	In      int64     `json:"in,omitempty"`  // bytes towards the server
-	Out     int64     `json:"out,omitempty"` // bytes towards the client
-	Detail  string    `json:"detail,omitempty"`
-}
-
-// A Log is a session's event log.
-type Log struct{}
-
-// CreateLog opens events.jsonl under root for appending.
-func CreateLog(root *os.Root) (*Log, error) { return nil, errors.ErrUnsupported }
-
-// Append writes one event; it returns after the bytes are in the file.
-func (l *Log) Append(e Event) error { return errors.ErrUnsupported }
-
-// Close ends the log.
-func (l *Log) Close() error { return errors.ErrUnsupported }
-
-// ReadLog reads an event log as far as it is written.
-func ReadLog(root *os.Root) ([]Event, error) { return nil, errors.ErrUnsupported }

@@ -1,0 +1,63 @@
+package recording
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// How long written bytes wait until they are made durable: a power cut loses
+// about as much.
+const commitEvery = time.Second
+
+// committing is the one committer of the process. Writers that wrote since
+// the last round wait in it; idle ones cost nothing, and with none waiting
+// there is no timer either.
+var committing committer
+
+// A committer makes all files of the process durable, once a second and one
+// after the other.
+type committer struct {
+	mu      sync.Mutex
+	waiting []rounder
+	armed   bool // a round is due or under way
+}
+
+type rounder interface{ round() }
+
+func (c *committer) add(r rounder) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, r)
+	if !c.armed {
+		c.armed = true
+		time.AfterFunc(commitEvery, c.run)
+	}
+}
+
+func (c *committer) run() {
+	c.mu.Lock()
+	due := c.waiting
+	c.waiting = nil
+	c.mu.Unlock()
+	for _, r := range due {
+		safely(r)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.armed = len(c.waiting) > 0; c.armed {
+		time.AfterFunc(commitEvery, c.run)
+	}
+}
+
+// safely keeps a panic over one file from ending everybody's sessions.
+func safely(r rounder) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("committing a recording panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	r.round()
+}
