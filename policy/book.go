@@ -1,7 +1,10 @@
 package policy
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -41,29 +44,198 @@ func (v Verdict) Allowed() bool { return v.Denial == "" }
 
 // A Book is an immutable, indexed snapshot of facts. It is safe for
 // concurrent use and is swapped as a whole when facts change.
+//
+// Grants are found by who and where: a person is one "who" for itself and one
+// for each group that holds it, a server likewise is several "wheres", and a
+// cell is the grants of one who for one where. A decision looks up the cells
+// of the person's whos and the server's wheres and nothing else. Numbers are
+// positions: persons first, then person groups; servers first, then server
+// groups.
 type Book struct {
 	facts Facts
+
+	persons      index[PersonID, Person]
+	servers      index[ServerID, Server]
+	personGroups index[GroupID, Group]
+	serverGroups index[GroupID, Group]
+	grantByID    map[GrantID]int32
+
+	personAt prefixMap[holder] // by address
+	serverAt prefixMap[int32]
+
+	grants []grant   // by id, the oldest first
+	whos   [][]int32 // of each person, sorted; only those that have grants
+	wheres [][]int32 // of each server, likewise
+	cells  [][]cell  // of each who, sorted by where
 }
 
-// NewBook indexes the facts. It fails on facts that contradict themselves
-// (an unknown id, a cycle of groups), naming the thing.
-func NewBook(f Facts) (*Book, error) { return &Book{facts: f}, nil }
+// A grant is a Grant as the book uses it.
+type grant struct {
+	*Grant
+	who, where int32
+	when       []Schedule // at most one for each zone
+}
+
+// A cell is the grants of one who for one where.
+type cell struct {
+	where  int32
+	grants []int32
+}
+
+// NewBook indexes the facts and keeps them: they must not be changed
+// afterwards. It fails on facts that contradict themselves (an unknown id, a
+// cycle of groups), naming the thing.
+func NewBook(f Facts) (*Book, error) {
+	b := &Book{facts: f}
+	for _, step := range []func() error{b.indexNames, b.indexAddresses, b.indexGrants, b.indexGroups} {
+		if err := step(); err != nil {
+			return nil, fmt.Errorf("facts of revision %d: %w", f.Revision, err)
+		}
+	}
+	return b, nil
+}
 
 // Facts returns the facts the book was made of; they must not be changed.
 func (b *Book) Facts() *Facts { return &b.facts }
 
-// Decide answers a flow at a moment. Among several grants that serve, the one
-// that lets the person stay longest is used. It does not allocate.
-func (b *Book) Decide(f Flow, now time.Time) Verdict { return Verdict{Denial: UnknownPerson} }
-
-// DecideBy answers like Decide, but as if the grant with this id were the
-// only one: a live session asks whether the grant it runs under still serves.
-func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {
-	return Verdict{Denial: UnknownPerson}
+func (b *Book) indexNames() (err error) {
+	f := &b.facts
+	b.persons, err = newIndex("person", f.Persons, func(p *Person) (PersonID, string) { return p.ID, p.Name })
+	if err != nil {
+		return err
+	}
+	b.servers, err = newIndex("server", f.Servers, func(s *Server) (ServerID, string) { return s.ID, s.Name })
+	if err != nil {
+		return err
+	}
+	nameGroup := func(g *Group) (GroupID, string) { return g.ID, g.Name }
+	b.personGroups, err = newIndex("person group", f.PersonGroups, nameGroup)
+	if err != nil {
+		return err
+	}
+	b.serverGroups, err = newIndex("server group", f.ServerGroups, nameGroup)
+	return err
 }
 
-// Standing tells whether a grant serves at this moment by its times alone
-// (revoked, expired, not yet, outside its schedule), and until when.
-func (b *Book) Standing(id GrantID, now time.Time) (until time.Time, d Denial) {
-	return time.Time{}, NoGrant
+func (b *Book) indexAddresses() error {
+	b.personAt = newPrefixMap[holder](len(b.facts.Persons))
+	for i := range b.facts.Persons {
+		p := &b.facts.Persons[i]
+		for _, a := range p.Addresses {
+			if err := checkPrefix(a.Prefix); err != nil {
+				return fmt.Errorf("address %s of person %s: %w", a.ID, p.Name, err)
+			}
+			if a.Disabled {
+				continue
+			}
+			b.personAt.merge(a.Prefix, newHolder(int32(i), p.Disabled), holder.and)
+		}
+	}
+	// What a shorter prefix says holds within it too: one lookup by the
+	// longest prefix then knows everybody the address belongs to.
+	b.personAt.inherit(holder.and)
+
+	b.serverAt = newPrefixMap[int32](len(b.facts.Servers))
+	for i := range b.facts.Servers {
+		s := &b.facts.Servers[i]
+		if err := checkPrefix(s.Prefix); err != nil {
+			return fmt.Errorf("address of server %s: %w", s.Name, err)
+		}
+		b.serverAt.merge(s.Prefix, int32(i), b.sameServer)
+	}
+	return nil
+}
+
+// sameServer chooses between two servers with the same prefix: one that is not
+// disabled replaces one that is, otherwise the first one stays.
+func (b *Book) sameServer(first, second int32) int32 {
+	if b.facts.Servers[first].Disabled && !b.facts.Servers[second].Disabled {
+		return second
+	}
+	return first
+}
+
+func (b *Book) indexGrants() error {
+	b.grants = make([]grant, 0, len(b.facts.Grants))
+	for i := range b.facts.Grants {
+		g, err := b.newGrant(&b.facts.Grants[i])
+		if err != nil {
+			return fmt.Errorf("grant %s: %w", b.facts.Grants[i].ID, err)
+		}
+		b.grants = append(b.grants, g)
+	}
+	slices.SortFunc(b.grants, func(x, y grant) int { return compareGrantIDs(x.ID, y.ID) })
+
+	b.grantByID = make(map[GrantID]int32, len(b.grants))
+	byCell := make([]int32, len(b.grants))
+	for i, g := range b.grants {
+		if _, taken := b.grantByID[g.ID]; taken || g.ID == "" {
+			return fmt.Errorf("grant id %q is empty or given twice", g.ID)
+		}
+		b.grantByID[g.ID] = int32(i)
+		byCell[i] = int32(i)
+	}
+	slices.SortFunc(byCell, func(i, j int32) int {
+		x, y := &b.grants[i], &b.grants[j]
+		return cmp.Or(cmp.Compare(x.who, y.who), cmp.Compare(x.where, y.where), cmp.Compare(i, j))
+	})
+	b.cells = make([][]cell, len(b.facts.Persons)+len(b.facts.PersonGroups))
+	for len(byCell) > 0 {
+		first := &b.grants[byCell[0]]
+		n := slices.IndexFunc(byCell, func(i int32) bool {
+			return b.grants[i].who != first.who || b.grants[i].where != first.where
+		})
+		if n < 0 {
+			n = len(byCell)
+		}
+		b.cells[first.who] = append(b.cells[first.who], cell{first.where, byCell[:n:n]})
+		byCell = byCell[n:]
+	}
+	return nil
+}
+
+// newGrant resolves the ids of a grant.
+func (b *Book) newGrant(g *Grant) (grant, error) {
+	if (g.Person == "") == (g.PersonGroup == "") {
+		return grant{}, fmt.Errorf("must name a person or a person group, and not both")
+	}
+	if (g.Server == "") == (g.ServerGroup == "") {
+		return grant{}, fmt.Errorf("must name a server or a server group, and not both")
+	}
+	// A broken prefix must not pass for the zero one, which limits nothing.
+	if g.From != (netip.Prefix{}) {
+		if err := checkPrefix(g.From); err != nil {
+			return grant{}, fmt.Errorf("source: %w", err)
+		}
+	}
+	who, err := position(&b.persons, g.Person, &b.personGroups, g.PersonGroup)
+	if err != nil {
+		return grant{}, err
+	}
+	where, err := position(&b.servers, g.Server, &b.serverGroups, g.ServerGroup)
+	if err != nil {
+		return grant{}, err
+	}
+	return grant{Grant: g, who: who, where: where, when: mergeByZone(g.Schedules)}, nil
+}
+
+// compareGrantIDs orders decimal numbers by their value, anything else stably.
+func compareGrantIDs(x, y GrantID) int {
+	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+}
+
+func (b *Book) indexGroups() (err error) {
+	hasGrants := make([]bool, len(b.cells))
+	for who, cells := range b.cells {
+		hasGrants[who] = len(cells) > 0
+	}
+	if b.whos, err = memberships(&b.persons, &b.personGroups, hasGrants); err != nil {
+		return err
+	}
+	hasGrants = make([]bool, len(b.facts.Servers)+len(b.facts.ServerGroups))
+	for i := range b.grants {
+		hasGrants[b.grants[i].where] = true
+	}
+	b.wheres, err = memberships(&b.servers, &b.serverGroups, hasGrants)
+	return err
 }

@@ -26,10 +26,61 @@ const (
 	ServerUnreachable   Denial = "server-unreachable"
 	HostKeyChanged      Denial = "host-key-changed"
 	NotAuthenticated    Denial = "not-authenticated" // the server did not accept the person's credentials
-	NotServed           Denial = "not-served"        // this gate cannot carry the protocol yet
 	ProtocolError       Denial = "protocol-error"    // what the client or server said is not the protocol
 )
 
+// denials is the closed set in its order, each with its sentence.
+var denials = [...]struct {
+	denial   Denial
+	sentence string
+}{
+	{UnknownPerson, "nobody is known by your address"},
+	{AmbiguousPerson, "more than one person is known by your address"},
+	{PersonDisabled, "your access is disabled"},
+	{ForbiddenDest, "this address cannot be reached through the gate"},
+	{UnknownServer, "no server is known by this address"},
+	{ServerDisabled, "this server is disabled"},
+	{NoGrant, "you have no grant for this server"},
+	{WrongProtocol, "no grant of yours covers this protocol on this server"},
+	{WrongSource, "your grant for this server does not hold from the address you come from"},
+	{WrongLogin, "your grant for this server does not cover this login"},
+	{NotYet, "your grant for this server has not begun yet"},
+	{OutsideSchedule, "your grant for this server does not hold at this hour"},
+	{Expired, "your grant for this server has expired"},
+	{Revoked, "your grant for this server has been revoked"},
+	{NoForwarding, "your grant for this server does not allow this port forwarding"},
+	{RecorderUnavailable, "your session cannot be recorded, so nobody is let in now"},
+	{LedgerUnavailable, "your entry cannot be written down, so nobody is let in now"},
+	{ServerUnreachable, "the server cannot be reached"},
+	{HostKeyChanged, "the server does not show the host key it is known by"},
+	{NotAuthenticated, "the server did not accept your credentials"},
+	{ProtocolError, "what was said on the connection is not the protocol"},
+}
+
+// Denials returns the closed set in its order.
+func Denials() []Denial {
+	all := make([]Denial, len(denials))
+	for i, d := range denials {
+		all[i] = d.denial
+	}
+	return all
+}
+
+// rank is the place of a denial in the order: the higher, the nearer a miss.
+func (d Denial) rank() int {
+	for i := range denials {
+		if denials[i].denial == d {
+			return i
+		}
+	}
+	return -1
+}
+
 // Sentence says the denial to a human, lower case, without a full stop:
-// "your grant for this server has expired".
-func (d Denial) Sentence() string { return string(d) }
+// "your grant for this server has expired". It is "" for no denial.
+func (d Denial) Sentence() string {
+	if i := d.rank(); i >= 0 {
+		return denials[i].sentence
+	}
+	return string(d)
+}

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -30,6 +32,42 @@ const (
 	Remote
 	Dynamic
 )
+
+var forwardingNames = [...]string{"local", "remote", "dynamic"} // by bit
+
+// String returns the directions as ParseForwarding reads them, "none" for the
+// empty set.
+func (f Forwarding) String() string {
+	var names []string
+	for bit, name := range forwardingNames {
+		if f&(1<<bit) != 0 {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
+
+// ParseForwarding reads "local,remote,dynamic", any of them, or "none".
+func ParseForwarding(s string) (Forwarding, error) {
+	if s == "none" {
+		return 0, nil
+	}
+	var set Forwarding
+next:
+	for part := range strings.SplitSeq(s, ",") {
+		for bit, name := range forwardingNames {
+			if part == name {
+				set |= 1 << bit
+				continue next
+			}
+		}
+		return 0, fmt.Errorf("%.40q is no direction of port forwarding: use local, remote, dynamic or none", part)
+	}
+	return set, nil
+}
 
 // A Grant is one permission: who, where, how, how long and when.
 type Grant struct {

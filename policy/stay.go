@@ -68,4 +68,32 @@ const (
 	Failed          EndCause = "failed"       // a protocol error on either side
 )
 
-func (c EndCause) Error() string { return string(c) }
+// Error says the cause to the person, lower case, without a full stop. The
+// stable token for tables is string(c).
+func (c EndCause) Error() string {
+	switch c {
+	case ClientLeft:
+		return "the client closed the connection"
+	case ServerLeft:
+		return "the server closed the connection"
+	case GrantExpired:
+		return "your grant has expired"
+	case GrantRevoked:
+		return "your grant has been revoked"
+	case ScheduleClosed:
+		return "the hours of your grant are over"
+	case AdminEnded:
+		return "ended by an administrator"
+	case NoLongerAllowed:
+		return "you are no longer allowed in"
+	case RecordingFailed:
+		return "the session can no longer be recorded"
+	case GateShutdown:
+		return "the gate is shutting down"
+	case GateCrashed:
+		return "the gate stopped without warning"
+	case Failed:
+		return "the connection failed"
+	}
+	return string(c)
+}

@@ -1,0 +1,206 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Decide answers a flow at a moment: who comes, to which server, and does one
+// of their grants for it serve. It does not allocate.
+//
+// Among several grants that serve, the one that lets the person stay longest
+// is used (of two the one with the smaller id); where none does, the nearest
+// miss is reported, the [Denial] that comes last in the order of the constants
+// (of two grants that miss alike the newer one).
+//
+// Decide knows people and servers, not the gate: whether a destination is
+// forbidden, or whether a recording can be made, the appliance finds out.
+func (b *Book) Decide(f Flow, now time.Time) Verdict {
+	v, at := b.meet(f)
+	if v.Denial != "" {
+		return v
+	}
+	best := contest{verdict: v}
+	best.verdict.Denial = NoGrant
+	for _, who := range b.whos[at.person] {
+		cells := b.cells[who]
+		for _, where := range b.wheres[at.server] {
+			i, ok := slices.BinarySearchFunc(cells, where, func(c cell, where int32) int { return int(c.where - where) })
+			if cells = cells[i:]; !ok {
+				continue
+			}
+			for _, g := range cells[0].grants {
+				best.enter(g, &b.grants[g], at.client, f, now)
+			}
+		}
+	}
+	return best.verdict
+}
+
+// DecideBy answers like Decide, but as if the grant with this id were the
+// only one: a live session asks whether the grant it runs under still serves.
+func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {
+	v, at := b.meet(f)
+	if v.Denial != "" {
+		return v
+	}
+	best := contest{verdict: v}
+	best.verdict.Denial = NoGrant
+	i, known := b.grantByID[id]
+	if !known {
+		return best.verdict
+	}
+	g := &b.grants[i]
+	_, forPerson := slices.BinarySearch(b.whos[at.person], g.who)
+	_, forServer := slices.BinarySearch(b.wheres[at.server], g.where)
+	if forPerson && forServer {
+		best.enter(i, g, at.client, f, now)
+	}
+	return best.verdict
+}
+
+// Standing tells whether a grant serves at this moment by its times alone
+// (revoked, expired, not yet, outside its schedule), and until when; a zero
+// until of a grant that serves is forever.
+func (b *Book) Standing(id GrantID, now time.Time) (until time.Time, d Denial) {
+	i, known := b.grantByID[id]
+	if !known {
+		return time.Time{}, NoGrant
+	}
+	g := &b.grants[i]
+	if d = g.standing(now); d != "" {
+		return time.Time{}, d
+	}
+	return g.until(now), ""
+}
+
+// A meeting is the person and the server of a flow, by their positions.
+type meeting struct {
+	person, server int32
+	client         netip.Addr
+}
+
+// meet finds out who comes to which server. The verdict carries what was found
+// and the denial, if this alone is a reason for one.
+func (b *Book) meet(f Flow) (v Verdict, at meeting) {
+	v.Protocol = f.Protocol
+	at.client = f.Client.Addr().Unmap()
+
+	h, known := b.personAt.lookup(at.client, at.client.BitLen())
+	switch {
+	case !known:
+		v.Denial = UnknownPerson
+		return v, at
+	case h.shared:
+		v.Denial = AmbiguousPerson
+		return v, at
+	case h.enabled == nobody:
+		v.Person, v.Denial = &b.facts.Persons[h.disabled], PersonDisabled
+		return v, at
+	}
+	at.person = h.enabled
+	v.Person = &b.facts.Persons[at.person]
+
+	dest := f.Dest.Addr().Unmap()
+	at.server, known = b.serverAt.lookup(dest, dest.BitLen())
+	if !known {
+		v.Denial = UnknownServer
+		return v, at
+	}
+	v.Server = &b.facts.Servers[at.server]
+	switch {
+	case v.Server.Disabled:
+		v.Denial = ServerDisabled
+	case !v.Server.listens(f.Protocol, f.Dest.Port()):
+		v.Denial = WrongProtocol
+	}
+	return v, at
+}
+
+// listens reports whether the port may be this server's for a protocol.
+func (s *Server) listens(p Protocol, port uint16) bool {
+	var only uint16
+	switch p {
+	case SSH:
+		only = s.SSHPort
+	case RDP:
+		only = s.RDPPort
+	}
+	return only == 0 || only == port
+}
+
+// A contest keeps the best of the grants that entered it.
+type contest struct {
+	verdict Verdict
+	best    int32 // the position of the verdict's grant
+}
+
+func (c *contest) enter(i int32, g *grant, client netip.Addr, f Flow, now time.Time) {
+	denial := g.check(client, f, now)
+	var until time.Time
+	if denial == "" {
+		until = g.until(now)
+	}
+	if c.beatenBy(i, denial, until) {
+		c.best = i
+		c.verdict.Grant, c.verdict.Denial, c.verdict.Until = g.Grant, denial, until
+	}
+}
+
+func (c *contest) beatenBy(i int32, denial Denial, until time.Time) bool {
+	held := &c.verdict
+	switch {
+	case denial != held.Denial:
+		return denial == "" || held.Denial != "" && denial.rank() > held.Denial.rank()
+	case denial != "":
+		return i > c.best
+	case until.Equal(held.Until):
+		return i < c.best
+	default:
+		return !held.Until.IsZero() && (until.IsZero() || until.After(held.Until))
+	}
+}
+
+// check returns why a grant for this person and this server does not let the
+// flow in, "" when it does.
+func (g *grant) check(client netip.Addr, f Flow, now time.Time) Denial {
+	switch {
+	case len(g.Protocols) > 0 && !slices.Contains(g.Protocols, f.Protocol):
+		return WrongProtocol
+	case g.From.IsValid() && !g.From.Contains(client):
+		return WrongSource
+	case f.Login != "" && len(g.Logins) > 0 && !slices.Contains(g.Logins, f.Login):
+		return WrongLogin
+	}
+	return g.standing(now)
+}
+
+// standing judges a grant by its times alone. A revocation counts whatever its
+// moment is, so that no clock set back makes a revoked grant serve again.
+func (g *grant) standing(now time.Time) Denial {
+	switch {
+	case !g.Revoked.IsZero():
+		return Revoked
+	case !g.End.IsZero() && !now.Before(g.End):
+		return Expired
+	case now.Before(g.Start):
+		return NotYet
+	case len(g.when) > 0 && !slices.ContainsFunc(g.when, func(s Schedule) bool { return s.Contains(now) }):
+		return OutsideSchedule
+	}
+	return ""
+}
+
+// until returns when a grant that serves now ends or its schedules close,
+// whichever comes first; zero when neither ever does.
+func (g *grant) until(now time.Time) time.Time {
+	if len(g.when) == 0 {
+		return g.End
+	}
+	edge := unionEdge(g.when, now, g.End)
+	if edge.IsZero() || !g.End.IsZero() && g.End.Before(edge) {
+		return g.End
+	}
+	return edge
+}
