@@ -35,7 +35,6 @@ type Grant struct {
 
 	// What the admin should know about the change just made.
 	DefaultLength bool     `json:"default_length,omitempty"` // no length was given
-	Ended         int      `json:"ended,omitempty"`          // sessions the change ended
 	Notes         []string `json:"notes,omitempty"`
 }
 

@@ -50,7 +50,7 @@ type Session struct {
 
 // SessionFilter limits a list of sessions.
 type SessionFilter struct {
-	All   bool   `query:"all"`
+	All   bool   `query:"all"` // ended ones too
 	Stay  string `query:"stay"`
 	Limit int    `query:"limit"`
 }

@@ -1,0 +1,226 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
+)
+
+// Explain asks the book about attempts nobody made: from each address of the
+// person by each protocol. The best of the answers is the explanation's.
+func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, error) {
+	p, err := h.personNamed(q.Person)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	s, err := h.serverNamed(q.Server)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	protocols, err := askedProtocols(q)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	from, err := askedAddresses(p, q.From)
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	if q.At.IsZero() {
+		q.At = h.Now()
+	}
+	x := explainer{h: h, book: h.Book(), person: p, server: s, login: q.Login, at: q.At}
+	for _, a := range from {
+		for _, protocol := range protocols {
+			x.try(a, protocol)
+		}
+	}
+	e := api.Explanation{
+		Person: p.Name, Server: s.Name, Login: q.Login, At: q.At,
+		Ways: []api.Way{}, Grants: x.weighGrants(),
+	}
+	best := judged{denial: policy.UnknownPerson, hint: "inside person ip add " + p.Name + " ADDRESS"}
+	if p.Disabled {
+		best = judged{denial: policy.PersonDisabled}
+	}
+	for _, w := range x.ways {
+		e.Ways = append(e.Ways, w.wire())
+		if w.answer.better(best) || e.From == "" {
+			best = w.answer
+			e.From, e.Protocol = prefixText(w.from.Prefix), string(w.flow.Protocol)
+		}
+	}
+	e.Allowed, e.Grant, e.Denial, e.Sentence = best.denial == "", string(best.grant), string(best.denial), best.denial.Sentence()
+	e.Until = best.until
+	if e.Hint = best.hint; e.Hint == "" {
+		e.Hint = wayOut(e, p)
+	}
+	return e, nil
+}
+
+func askedProtocols(q api.Question) ([]policy.Protocol, error) {
+	switch p := policy.Protocol(q.Protocol); {
+	case p == "" && q.Login != "":
+		return []policy.Protocol{policy.SSH}, nil
+	case p == "":
+		return []policy.Protocol{policy.SSH, policy.RDP}, nil
+	case p == policy.SSH || p == policy.RDP || p == policy.HTTP:
+		return []policy.Protocol{p}, nil
+	}
+	return nil, invalid("protocols are ssh, rdp and http", "unknown protocol %.40q", q.Protocol)
+}
+
+// askedAddresses are those of the person that are in use, or the one asked
+// about.
+func askedAddresses(p *policy.Person, from string) ([]policy.Address, error) {
+	inUse := slices.DeleteFunc(slices.Clone(p.Addresses), func(a policy.Address) bool { return a.Disabled })
+	if from == "" {
+		return inUse, nil
+	}
+	addr, err := netip.ParseAddr(from)
+	if err != nil {
+		return nil, invalid("write for example --from 10.0.0.7", "%.64q is not an address", from)
+	}
+	addr = addr.Unmap()
+	for _, a := range inUse {
+		if a.Prefix.Contains(addr) {
+			a.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+			return []policy.Address{a}, nil
+		}
+	}
+	return nil, api.NewProblem(api.CodeNotFound, fmt.Sprintf("%s is not an address of %s", addr, p.Name), "inside person ip list "+p.Name)
+}
+
+// An explainer collects ways in.
+type explainer struct {
+	h      *House
+	book   *policy.Book
+	person *policy.Person
+	server *policy.Server
+	login  string
+	at     time.Time
+	ways   []way
+}
+
+type way struct {
+	from   policy.Address
+	flow   policy.Flow
+	answer judged
+}
+
+// A judged way is what the book says of it.
+type judged struct {
+	grant  policy.GrantID
+	denial policy.Denial
+	until  time.Time
+	hint   string
+}
+
+// better prefers who may enter, for longer, and of misses the nearer one.
+func (j judged) better(than judged) bool {
+	switch {
+	case j.denial != than.denial:
+		order := policy.Denials()
+		return j.denial == "" || than.denial != "" && slices.Index(order, j.denial) > slices.Index(order, than.denial)
+	case j.denial != "" || than.until.IsZero():
+		return false
+	}
+	return j.until.IsZero() || j.until.After(than.until)
+}
+
+func (x *explainer) try(from policy.Address, p policy.Protocol) {
+	f := policy.Flow{
+		Client:   netip.AddrPortFrom(from.Prefix.Addr(), 0),
+		Protocol: p,
+		Login:    x.login,
+	}
+	if p != policy.SSH {
+		f.Login = ""
+	}
+	f.Dest = x.dest(f)
+	v := x.book.Decide(f, x.at)
+	answer := judged{denial: v.Denial, until: v.Until}
+	if v.Grant != nil {
+		answer.grant = v.Grant.ID
+	}
+	x.ways = append(x.ways, way{from, f, answer})
+}
+
+// dest is an address of the server. In a prefix, the first ones may belong to
+// servers of their own.
+func (x *explainer) dest(f policy.Flow) netip.AddrPort {
+	port := x.h.portOf(x.server, f.Protocol)
+	first := netip.AddrPortFrom(x.server.Prefix.Addr(), port)
+	addr := first.Addr()
+	for range 256 {
+		f.Dest = netip.AddrPortFrom(addr, port)
+		if v := x.book.Decide(f, x.at); v.Server == nil || v.Server.ID == x.server.ID {
+			return f.Dest
+		}
+		if addr = addr.Next(); !x.server.Prefix.Contains(addr) {
+			break
+		}
+	}
+	return first
+}
+
+// weighGrants asks about every grant that is for this person and this server
+// as if it were the only one.
+func (x *explainer) weighGrants() []api.Weighed {
+	facts := x.book.Facts()
+	who, where := around(facts.PersonGroups, string(x.person.ID)), around(facts.ServerGroups, string(x.server.ID))
+	weighed := []api.Weighed{}
+	for _, g := range facts.Grants {
+		if (g.Person != x.person.ID && !who[g.PersonGroup]) || (g.Server != x.server.ID && !where[g.ServerGroup]) {
+			continue
+		}
+		until, denial := x.book.Standing(g.ID, x.at)
+		best := judged{denial: denial, until: until}
+		for i, w := range x.ways {
+			v := x.book.DecideBy(g.ID, w.flow, x.at)
+			if answer := (judged{denial: v.Denial, until: v.Until}); i == 0 || answer.better(best) {
+				best = answer
+			}
+		}
+		weighed = append(weighed, api.Weighed{
+			Grant: string(g.ID), Allowed: best.denial == "",
+			Denial: string(best.denial), Sentence: best.denial.Sentence(), Until: best.until,
+		})
+	}
+	slices.SortFunc(weighed, func(a, b api.Weighed) int { return byNumber(a.Grant, b.Grant) })
+	return weighed
+}
+
+func (w way) wire() api.Way {
+	return api.Way{
+		From: prefixText(w.from.Prefix), Label: w.from.Label, Protocol: string(w.flow.Protocol),
+		Allowed: w.answer.denial == "", Grant: string(w.answer.grant),
+		Denial: string(w.answer.denial), Sentence: w.answer.denial.Sentence(), Until: w.answer.until,
+	}
+}
+
+// wayOut names the command that would let the person in.
+func wayOut(e api.Explanation, p *policy.Person) string {
+	switch policy.Denial(e.Denial) {
+	case "":
+		return ""
+	case policy.PersonDisabled:
+		return "inside person enable " + p.Name
+	case policy.ServerDisabled:
+		return "inside server enable " + e.Server
+	case policy.NoGrant, policy.Revoked:
+		return fmt.Sprintf("inside grant %s --server %s", p.Name, e.Server)
+	case policy.Expired:
+		return fmt.Sprintf("inside grant extend %s --duration 1h", e.Grant)
+	case policy.UnknownPerson, policy.AmbiguousPerson:
+		return "inside person ip list"
+	}
+	if e.Grant == "" {
+		return "inside server show " + e.Server
+	}
+	return "inside grant show " + e.Grant
+}

@@ -1,0 +1,176 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
+)
+
+// usualLimit is how many lines a list has for which no limit was given.
+const usualLimit = 100
+
+func limitOf(asked int) int {
+	if asked == 0 {
+		return usualLimit
+	}
+	return asked
+}
+
+// openSessions are the sessions that have not ended, on every gate. What this
+// gate no longer carries is not among them: its end may still wait to be
+// written down.
+func (h *House) openSessions(ctx context.Context) ([]policy.Session, error) {
+	sessions, err := h.Store.Sessions(ctx, store.SessionFilter{Open: true, Limit: math.MaxInt32})
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	live := h.Live.Sessions()
+	open := sessions[:0]
+	for _, se := range sessions {
+		if _, here := live[se.ID]; here || se.Gate != h.Gate {
+			open = append(open, se)
+		}
+	}
+	return open, nil
+}
+
+func (h *House) Stays(ctx context.Context, f api.StayFilter) ([]api.Stay, error) {
+	limit := limitOf(f.Limit)
+	if !f.All && f.Limit == 0 {
+		limit = 0 // nobody inside is overlooked
+	}
+	stays, err := h.Store.Stays(ctx, !f.All, limit)
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	open, err := h.openSessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	present := map[policy.StayID]int{}
+	for _, se := range open {
+		present[se.Stay]++
+	}
+	wire := make([]api.Stay, 0, len(stays))
+	for _, st := range stays {
+		wire = append(wire, h.wireStay(st, present[st.ID]))
+	}
+	return wire, nil
+}
+
+// EndStay ends a stay by an admin's will. The grant is not touched: the person
+// may come in again, with a new stay.
+func (h *House) EndStay(ctx context.Context, id string) (api.Stay, error) {
+	st, err := h.Store.Stay(ctx, policy.StayID(id))
+	if err != nil {
+		return api.Stay{}, asProblem(err, "inside stays")
+	}
+	if !st.End.IsZero() {
+		return api.Stay{}, conflict("inside stays", "stay %s ended already, at %s", st.ID, st.End.UTC().Format(time.RFC3339))
+	}
+	st.End, st.Cause = h.Now(), policy.AdminEnded
+	h.Live.EndStay(st.ID, st.Cause)
+	if err := h.Store.EndStay(ctx, st.ID, st.End, st.Cause); err != nil {
+		return api.Stay{}, asProblem(err, "inside stays")
+	}
+	names := namer{h.Book()}
+	if err := h.Store.Audit(ctx, api.By(ctx), "stay.end", "stay "+string(st.ID), "of "+names.person(st.Person)+" by grant "+string(st.Grant)); err != nil {
+		return api.Stay{}, asProblem(err, "")
+	}
+	return h.wireStay(st, 0), nil
+}
+
+func (h *House) wireStay(st policy.Stay, sessions int) api.Stay {
+	b := h.Book()
+	names := namer{b}
+	wire := api.Stay{
+		ID: string(st.ID), Person: names.person(st.Person), PersonID: string(st.Person),
+		Grant: string(st.Grant), Where: names.where(st.Grant),
+		Start: st.Start, End: st.End, Present: sessions > 0, Sessions: sessions,
+	}
+	if st.End.IsZero() {
+		wire.Until, _ = b.Standing(st.Grant, h.Now())
+	} else {
+		wire.Cause, wire.Sentence = string(st.Cause), st.Cause.Error()
+	}
+	return wire
+}
+
+func (h *House) Sessions(ctx context.Context, f api.SessionFilter) ([]api.Session, error) {
+	sessions, err := h.Store.Sessions(ctx, store.SessionFilter{Stay: policy.StayID(f.Stay), Open: !f.All, Limit: limitOf(f.Limit)})
+	if err != nil {
+		return nil, asProblem(err, "inside stays --all")
+	}
+	live := h.Live.Sessions()
+	wire := make([]api.Session, 0, len(sessions))
+	for _, se := range sessions {
+		s := h.wireSession(se, live)
+		if !f.All && !s.Live && se.Gate == h.Gate {
+			continue
+		}
+		wire = append(wire, s)
+	}
+	return wire, nil
+}
+
+// session finds a session by its id or the beginning of it.
+func (h *House) session(ctx context.Context, id string) (policy.Session, error) {
+	se, err := h.Store.Session(ctx, id)
+	return se, asProblem(err, "inside sessions")
+}
+
+func (h *House) Session(ctx context.Context, id string) (api.Session, error) {
+	se, err := h.session(ctx, id)
+	if err != nil {
+		return api.Session{}, err
+	}
+	return h.wireSession(se, h.Live.Sessions()), nil
+}
+
+// KillSession ends one session; the stay goes on and the person may connect
+// again.
+func (h *House) KillSession(ctx context.Context, id string) (api.Session, error) {
+	se, err := h.session(ctx, id)
+	if err != nil {
+		return api.Session{}, err
+	}
+	if !se.End.IsZero() {
+		return api.Session{}, conflict("inside sessions --live", "session %.8s ended already, at %s", se.ID, se.End.UTC().Format(time.RFC3339))
+	}
+	if !h.Live.EndSession(se.ID, policy.AdminEnded) {
+		return api.Session{}, conflict("inside sessions --live", "session %.8s is not carried by this gate (%s) but by %s", se.ID, h.Gate, se.Gate)
+	}
+	names := namer{h.Book()}
+	detail := fmt.Sprintf("of %s on %s", names.person(se.Person), names.server(se.Server))
+	if err := h.Store.Audit(ctx, api.By(ctx), "session.kill", "session "+string(se.ID), detail); err != nil {
+		return api.Session{}, asProblem(err, "")
+	}
+	se.End, se.Cause = h.Now(), policy.AdminEnded
+	return h.wireSession(se, nil), nil
+}
+
+func (h *House) wireSession(se policy.Session, live map[policy.SessionID]Traffic) api.Session {
+	b := h.Book()
+	names := namer{b}
+	wire := api.Session{
+		ID: string(se.ID), Stay: string(se.Stay), Grant: string(se.Grant),
+		Person: names.person(se.Person), PersonID: string(se.Person),
+		Server: names.server(se.Server), ServerID: string(se.Server),
+		Protocol: string(se.Protocol), Login: se.Login, Client: se.Client.String(), Dest: se.Dest.String(),
+		Gate: se.Gate, Start: se.Start, End: se.End,
+	}
+	if !se.End.IsZero() {
+		wire.Cause, wire.Sentence = string(se.Cause), se.Cause.Error()
+		return wire
+	}
+	if traffic, here := live[se.ID]; here {
+		wire.Live, wire.In, wire.Out = true, traffic.In, traffic.Out
+		wire.Until, _ = b.Standing(se.Grant, h.Now())
+	}
+	return wire
+}

@@ -1,0 +1,29 @@
+package appliance
+
+import (
+	"context"
+
+	"github.com/pawelmojski/inside/appliance/api"
+)
+
+// Status is what the gate says of its parts, and how many there are of what.
+// It answers without a database too: that is when it is asked for.
+func (h *House) Status(ctx context.Context) (api.Status, error) {
+	s := h.Live.Status(ctx)
+	b, now := h.Book(), h.Now()
+	s.Gate = h.Gate
+	s.Persons, s.Servers = len(b.Facts().Persons), len(b.Facts().Servers)
+	for _, g := range b.Facts().Grants {
+		if _, denial := b.Standing(g.ID, now); !over(denial) {
+			s.Grants++
+		}
+	}
+	s.Sessions = len(h.Live.Sessions())
+	stays, err := h.Store.Stays(ctx, true, 0)
+	if err != nil {
+		s.Database = api.Part{Detail: err.Error()}
+		return s, nil
+	}
+	s.Stays = len(stays)
+	return s, nil
+}
