@@ -111,7 +111,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	defer stopWriting()
 	keepers.Go(func() { a.follow(ctx) })
 
-	socket, err := a.serveAPI(ctx, &keepers)
+	socket, err := a.serveAPI(ctx, stop, &keepers)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	}
 	ready()
 	<-ctx.Done()
-	a.log.Info("stopping", "sessions", len(a.live.ids()))
+	a.log.Info("stopping", "sessions", len(a.live.Sessions()))
 	closeHouse(policy.GateShutdown)
 	if a.gate != nil {
 		err = a.gate.Close(a.cfg.Intercept.OnStop == "open")

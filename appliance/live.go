@@ -25,6 +25,8 @@ type openStay struct {
 	timer *time.Timer
 }
 
+var _ Live = (*live)(nil)
+
 func newLive(a *Appliance) *live {
 	return &live{house: a, sessions: map[policy.SessionID]*visit{}, stays: map[policy.StayID]*openStay{}}
 }
@@ -93,7 +95,7 @@ func (l *live) reconsiderStay(id policy.StayID) {
 	now := l.house.clock.now()
 	until, denial := l.house.book.Load().Standing(st.grant, now)
 	if denial != "" {
-		l.endStay(id, causeOfDenial(denial))
+		l.EndStay(id, causeOfDenial(denial))
 		return
 	}
 	l.mu.Lock()
@@ -106,8 +108,8 @@ func (l *live) reconsiderStay(id policy.StayID) {
 	}
 }
 
-// endStay ends a stay and the sessions that still rest on it.
-func (l *live) endStay(id policy.StayID, why policy.EndCause) {
+// EndStay ends a stay and the sessions that still rest on it.
+func (l *live) EndStay(id policy.StayID, why policy.EndCause) {
 	l.mu.Lock()
 	st, open := l.stays[id]
 	delete(l.stays, id)
@@ -140,8 +142,8 @@ func (v *visit) stay() policy.StayID {
 	return v.session.Stay
 }
 
-// endSession ends one session and reports whether this gate carries it.
-func (l *live) endSession(id policy.SessionID, why policy.EndCause) bool {
+// EndSession ends one session and reports whether this gate carries it.
+func (l *live) EndSession(id policy.SessionID, why policy.EndCause) bool {
 	l.mu.Lock()
 	v, ok := l.sessions[id]
 	l.mu.Unlock()
@@ -151,15 +153,15 @@ func (l *live) endSession(id policy.SessionID, why policy.EndCause) bool {
 	return ok
 }
 
-// ids lists the sessions this gate carries.
-func (l *live) ids() []policy.SessionID {
+// Sessions are those this gate carries right now.
+func (l *live) Sessions() map[policy.SessionID]Traffic {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ids := make([]policy.SessionID, 0, len(l.sessions))
-	for id := range l.sessions {
-		ids = append(ids, id)
+	sessions := make(map[policy.SessionID]Traffic, len(l.sessions))
+	for id, v := range l.sessions {
+		sessions[id] = v.traffic()
 	}
-	return ids
+	return sessions
 }
 
 // resume takes the stays up that were open when the daemon ended.

@@ -46,7 +46,17 @@ func (r *records) ready() error {
 		return fmt.Errorf("recordings: %d MiB (%.1f%%) of the disk are free, %d MiB and %.1f%% are needed: remove old recordings or enlarge the disk",
 			bytes>>20, share*100, leastFree>>20, r.minFree*100)
 	}
-	return nil
+	return r.writable()
+}
+
+// writable makes and removes a folder, as the next session will: a read-only
+// or vanished disk has room as well.
+func (r *records) writable() error {
+	probe := ".probe-" + rand.Text()
+	if err := r.root.Mkdir(probe, 0o750); err != nil {
+		return fmt.Errorf("recordings: %w", err)
+	}
+	return r.root.Remove(probe)
 }
 
 // newSessionID makes an id of 130 random bits.

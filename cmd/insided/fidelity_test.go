@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pawelmojski/inside/netfilter/nettest"
+)
+
+// A naive relay loses the tail here, when the exit status overtakes the data.
+func TestTheTailOfABillionZeroesArrivesBeforeTheExitStatus(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	h.grant()
+	cmd := h.sshCommand(context.Background(), at("ideo", nettest.BackendIP4), "head -c 1000000000 /dev/zero; exit 3")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, out)
+	cmd.Wait()
+	if n != 1_000_000_000 || err != nil || cmd.ProcessState.ExitCode() != 3 {
+		t.Errorf("%d bytes, exit %d, %v; want 1000000000 bytes and exit 3", n, cmd.ProcessState.ExitCode(), err)
+	}
+}
+
+func TestOneGibibyteEachWayArrivesByteForByte(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	h.grant()
+	const size = 1 << 30
+	cmd := h.sshCommand(context.Background(), at("ideo", nettest.BackendIP4), "cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	sent, got := sha256.New(), sha256.New()
+	go func() {
+		defer in.Close()
+		block := make([]byte, 1<<20)
+		rand.Read(block)
+		for i := range size / len(block) {
+			block[i%len(block)]++ // no two blocks alike
+			sent.Write(block)
+			if _, err := in.Write(block); err != nil {
+				return
+			}
+		}
+	}()
+	n, err := io.Copy(got, out)
+	cmd.Wait()
+	if n != size || err != nil || cmd.ProcessState.ExitCode() != 0 {
+		t.Fatalf("%d bytes, exit %d, %v; want %d bytes and exit 0", n, cmd.ProcessState.ExitCode(), err, size)
+	}
+	if a, b := hex.EncodeToString(sent.Sum(nil)), hex.EncodeToString(got.Sum(nil)); a != b {
+		t.Errorf("sent %s, got back %s", a, b)
+	}
+}
+
+// Ten thousand short commands over shared connections, as automation runs
+// them: each has its own output and its own exit status.
+func TestTenThousandShortCommandsEachKeepTheirExitStatus(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	h.grant()
+	const masters, each = 8, 1250
+	var wg sync.WaitGroup
+	for m := range masters {
+		control := filepath.Join(h.dir, fmt.Sprintf("master%d", m))
+		r := h.ssh("-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-S", control, at("ideo", nettest.BackendIP4), "true")
+		if r.exit != 0 {
+			t.Fatalf("master: exit %d: %s", r.exit, r.stderr)
+		}
+		t.Cleanup(func() { h.ssh("-S", control, "-O", "exit", at("ideo", nettest.BackendIP4)) })
+		// One shell on the client host runs the whole series: starting ten
+		// thousand processes from here would only measure this test.
+		script := fmt.Sprintf(`for i in $(seq %d); do
+  want=$((i %% 256))
+  out=$(ssh -F %s -S %s %s "echo out$i; exit $want"); got=$?
+  [ "$got" = "$want" ] && [ "$out" = "out$i" ] || echo "run $i: exit $got, want $want, output '$out'"
+done`, each, filepath.Join(h.dir, "ssh_config"), control, at("ideo", nettest.BackendIP4))
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+			defer cancel()
+			out, err := h.Client.Run(ctx, "bash", "-c", script)
+			if err != nil || out != "" {
+				t.Errorf("series %d: %v\n%s", m, err, tail(out))
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestFilesGoThroughByEveryToolByteForByte(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	h.grant()
+	agent := h.agent("ideo")
+	local := filepath.Join(h.dir, "local")
+	sum := map[string]string{}
+	for name, size := range map[string]int64{"empty": 0, "one": 1, "page": 32<<10 - 1, "block": 32 << 10, "more": 32<<10 + 1, "big": 64 << 20} {
+		sum[name] = randomFile(t, filepath.Join(local, name), size)
+	}
+	server := at("ideo", nettest.BackendIP4)
+	ssh := "ssh -A -F " + filepath.Join(h.dir, "ssh_config")
+	tools := map[string]string{
+		"scp":          "scp -A -q -F CONFIG -r FROM/. SERVER:TO",
+		"scp old":      "scp -A -O -q -F CONFIG -r FROM/. SERVER:TO",
+		"sftp":         "printf 'put -r FROM/. TO\n' | sftp -A -q -F CONFIG -b - SERVER",
+		"rsync":        "rsync -a -e '" + ssh + "' FROM/ SERVER:TO/",
+		"tar":          "tar -C FROM -cf - . | " + ssh + " SERVER tar -C TO -xf -",
+		"scp back":     "scp -A -q -F CONFIG -r SERVER:THERE/. TO",
+		"scp old back": "scp -A -O -q -F CONFIG -r SERVER:THERE/. TO",
+		"sftp back":    "printf 'get -r THERE/. TO\n' | sftp -A -q -F CONFIG -b - SERVER",
+		"rsync back":   "rsync -a -e '" + ssh + "' SERVER:THERE/ TO/",
+		"tar back":     ssh + " SERVER tar -C THERE -cf - . | tar -C TO -xf -",
+	}
+	there := filepath.Join(h.sshd.Home("ideo"), "there")
+	copyFolder(t, local, there)
+	for name, command := range tools {
+		t.Run(name, func(t *testing.T) {
+			folder := strings.ReplaceAll(name, " ", "-")
+			onServer, onClient := filepath.Join(h.sshd.Home("ideo"), folder), filepath.Join(h.dir, folder)
+			to, arrived := "/home/ideo/"+folder, onServer
+			if strings.HasSuffix(name, "back") {
+				to, arrived = onClient, onClient
+			}
+			if err := os.MkdirAll(arrived, 0o777); err != nil {
+				t.Fatal(err)
+			}
+			os.Chmod(arrived, 0o777)
+			script := strings.NewReplacer("CONFIG", filepath.Join(h.dir, "ssh_config"), "FROM", local, "SERVER", server, "THERE", "/home/ideo/there", "TO", to).Replace(command)
+			cmd := h.clientCommand(context.Background(), "bash", "-c", "set -o pipefail; "+script)
+			cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+agent)
+			if r := h.finish(cmd); r.exit != 0 || r.asked {
+				t.Fatalf("%s: exit %d, asked %v\n%s%s", script, r.exit, r.asked, r.stdout, r.stderr)
+			}
+			for file, want := range sum {
+				if got := fileSum(t, filepath.Join(arrived, file)); got != want {
+					t.Errorf("%s arrives as %s, was %s", file, got, want)
+				}
+			}
+		})
+	}
+	t.Run("git", func(t *testing.T) {
+		script := strings.NewReplacer("SSH", ssh, "SERVER", server, "HERE", filepath.Join(h.dir, "repo")).Replace(`set -e
+export GIT_SSH_COMMAND='SSH' GIT_CONFIG_GLOBAL=/dev/null
+SSH SERVER git init -q --bare repo.git
+git init -q HERE; cd HERE; git config user.name t; git config user.email t@example.com
+head -c 5000000 /dev/urandom >blob; git add blob; git commit -q -m one
+git push -q ssh://SERVER/~/repo.git HEAD:main
+git clone -q -b main ssh://SERVER/~/repo.git HERE-back
+cmp blob HERE-back/blob`)
+		cmd := h.clientCommand(context.Background(), "bash", "-c", script)
+		cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+agent)
+		if r := h.finish(cmd); r.exit != 0 {
+			t.Errorf("git: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
+		}
+	})
+}
+
+func randomFile(t *testing.T, name string, size int64) (sum string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.CopyN(io.MultiWriter(f, hash), rand.Reader, size); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
+func fileSum(t *testing.T, name string) string {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer f.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, f); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
+func copyFolder(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+}
