@@ -17,6 +17,8 @@ type AuditRow struct {
 	Detail string
 }
 
+const auditColumns = "id, at, actor, action, object, detail"
+
 // Audit appends a row of its own; the methods that change facts write theirs
 // in the same transaction as the change.
 func (s *Store) Audit(ctx context.Context, by, action, object, detail string) error {
@@ -38,7 +40,7 @@ func writeDown(ctx context.Context, tx *sql.Tx, by string, d deed) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO audit (id, at, actor, action, object, detail) VALUES ($1, $2, $3, $4, $5, $6)",
+	_, err = tx.ExecContext(ctx, "INSERT INTO audit ("+auditColumns+") VALUES ($1, $2, $3, $4, $5, $6)",
 		id, micros(time.Now()), readable(by, maxName), readable(d.action, maxName), readable(d.object, maxText), readable(d.detail, maxDetail))
 	return err
 }
@@ -47,7 +49,7 @@ func writeDown(ctx context.Context, tx *sql.Tx, by string, d deed) error {
 func (s *Store) AuditRows(ctx context.Context, limit int) ([]AuditRow, error) {
 	var rows []AuditRow
 	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		rows, err = all(ctx, tx, readAuditRow, "SELECT id, at, actor, action, object, detail FROM audit ORDER BY id DESC LIMIT $1", limitOr100(limit))
+		rows, err = all(ctx, tx, readAuditRow, "SELECT "+auditColumns+" FROM audit ORDER BY id DESC LIMIT $1", limitOr100(limit))
 		return err
 	})
 	return rows, err

@@ -43,13 +43,11 @@ func (s *Store) Facts(ctx context.Context) (policy.Facts, error) {
 const revisionQuery = "SELECT n FROM counters WHERE name = 'revision'"
 
 func allPersons(ctx context.Context, tx *sql.Tx) ([]policy.Person, error) {
-	persons, err := all(ctx, tx, func(r row) (p policy.Person, err error) {
-		return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Disabled)
-	}, "SELECT id, name, full_name, email, disabled FROM persons")
+	persons, err := all(ctx, tx, readPerson, "SELECT "+personColumns+" FROM persons")
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := all(ctx, tx, readOwned, "SELECT id, person, prefix, label, disabled FROM addresses ORDER BY id")
+	addresses, err := all(ctx, tx, readOwned, "SELECT "+addressColumns+" FROM addresses ORDER BY id")
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +65,13 @@ func allPersons(ctx context.Context, tx *sql.Tx) ([]policy.Person, error) {
 }
 
 func allServers(ctx context.Context, tx *sql.Tx) ([]policy.Server, error) {
-	servers, err := all(ctx, tx, readServer, "SELECT id, name, prefix, ssh_port, rdp_port, disabled FROM servers")
+	servers, err := all(ctx, tx, readServer, "SELECT "+serverColumns+" FROM servers")
 	slices.SortFunc(servers, func(a, b policy.Server) int { return cmp.Compare(a.Name, b.Name) })
 	return servers, err
 }
 
 func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) {
-	groups, err := all(ctx, tx, func(r row) (g policy.Group, err error) {
-		return g, r.Scan(&g.ID, &g.Name, &g.Description)
-	}, "SELECT id, name, description FROM member_groups WHERE kind = $1", k)
+	groups, err := all(ctx, tx, readGroup, "SELECT id, name, description FROM member_groups WHERE kind = $1", k)
 	if err != nil {
 		return nil, err
 	}

@@ -139,7 +139,7 @@ func describeGrant(g policy.Grant, who, where string) string {
 		{"protocols", strings.ReplaceAll(lines(g.Protocols), "\n", " ")},
 		{"logins", strings.Join(g.Logins, " ")},
 		{"source", prefixText(g.From)},
-		{"forwarding", describeForwarding(g.Forwarding)},
+		{"forwarding", g.Forwarding.String()},
 		{"schedule", strings.ReplaceAll(scheduleLines(g.Schedules), "\n", " or ")},
 		{"reason", g.Reason},
 	} {
@@ -148,19 +148,6 @@ func describeGrant(g policy.Grant, who, where string) string {
 		}
 	}
 	return b.String()
-}
-
-func describeForwarding(f policy.Forwarding) string {
-	var names []string
-	for _, d := range []struct {
-		bit  policy.Forwarding
-		name string
-	}{{policy.Local, "local"}, {policy.Remote, "remote"}, {policy.Dynamic, "dynamic"}} {
-		if f&d.bit != 0 {
-			names = append(names, d.name)
-		}
-	}
-	return strings.Join(names, " ")
 }
 
 func describeEnd(end time.Time) string {

@@ -55,9 +55,6 @@ func checkGroup(k Kind, g policy.Group) error {
 	if err := policy.CheckName(g.Name); err != nil {
 		return refuse(ErrInvalid, "%v", err)
 	}
-	if err := checkText("name of the group", g.Name, maxName); err != nil {
-		return err
-	}
 	if len(g.Members)+len(g.Groups) > 0 {
 		return refuse(ErrInvalid, "group %s is to be created with members: create it empty and add them", g.Name)
 	}

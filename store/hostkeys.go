@@ -21,6 +21,8 @@ type HostKey struct {
 	By     string // "first-sight" or the admin who trusted it
 }
 
+const hostKeyColumns = "addr, key_type, public_key, pinned, pinned_by"
+
 // maxHostKey is far beyond any key: RSA of 16384 bits takes 2 KiB.
 const maxHostKey = 64 << 10
 
@@ -35,7 +37,7 @@ func (s *Store) HostKeys(ctx context.Context, addr netip.AddrPort) ([]HostKey, e
 }
 
 func pinnedKeys(ctx context.Context, tx *sql.Tx, addr netip.AddrPort) ([]HostKey, error) {
-	keys, err := all(ctx, tx, readHostKey, "SELECT addr, key_type, public_key, pinned, pinned_by FROM host_keys WHERE addr = $1", addrPortText(addr))
+	keys, err := all(ctx, tx, readHostKey, "SELECT "+hostKeyColumns+" FROM host_keys WHERE addr = $1", addrPortText(addr))
 	slices.SortFunc(keys, func(a, b HostKey) int { return cmp.Compare(a.Type, b.Type) })
 	return keys, err
 }
@@ -74,7 +76,7 @@ func (s *Store) PinHostKey(ctx context.Context, k HostKey) error {
 	}
 	addr, key := addrPortText(k.Addr), base64.StdEncoding.EncodeToString(k.Key)
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `INSERT INTO host_keys (addr, key_type, public_key, pinned, pinned_by) VALUES ($1, $2, $3, $4, $5)
+		res, err := tx.ExecContext(ctx, "INSERT INTO host_keys ("+hostKeyColumns+`) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (addr, key_type) DO NOTHING`, addr, k.Type, key, micros(k.Pinned), k.By)
 		if err != nil {
 			return err

@@ -10,6 +10,11 @@ import (
 	"github.com/pawelmojski/inside/policy"
 )
 
+const (
+	personColumns  = "id, name, full_name, email, disabled"
+	addressColumns = "id, person, prefix, label, disabled"
+)
+
 // AddPerson adds a person with their addresses and gives the ids. A name that
 // is not one yet becomes one as policy.PersonName makes it, and is kept as the
 // full name if there is no other.
@@ -26,7 +31,7 @@ func (s *Store) AddPerson(ctx context.Context, by string, p policy.Person) (poli
 			return deed{}, refuse(ErrConflict, "there is a person named %s already: choose another name", p.Name)
 		}
 		p.ID = policy.PersonID(newID())
-		_, err = tx.ExecContext(ctx, "INSERT INTO persons (id, name, full_name, email, disabled) VALUES ($1, $2, $3, $4, $5)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO persons ("+personColumns+") VALUES ($1, $2, $3, $4, $5)",
 			p.ID, p.Name, p.FullName, p.Email, p.Disabled)
 		if err != nil {
 			return deed{}, err
@@ -61,7 +66,6 @@ func checkPerson(p *policy.Person) error {
 	}
 	p.Name = name
 	if err := cmp.Or(
-		checkText("name of the person", p.Name, maxName),
 		checkOptional("full name of "+name, p.FullName, maxName),
 		checkOptional("email of "+name, p.Email, maxName),
 	); err != nil {
@@ -166,7 +170,7 @@ func insertAddress(ctx context.Context, tx *sql.Tx, p policy.Person, a *policy.A
 		return err
 	}
 	a.ID = policy.AddressID(numberID(n))
-	_, err = tx.ExecContext(ctx, "INSERT INTO addresses (id, person, prefix, label, disabled) VALUES ($1, $2, $3, $4, $5)",
+	_, err = tx.ExecContext(ctx, "INSERT INTO addresses ("+addressColumns+") VALUES ($1, $2, $3, $4, $5)",
 		n, p.ID, prefixText(a.Prefix), a.Label, a.Disabled)
 	return err
 }
@@ -181,7 +185,7 @@ func (s *Store) RemoveAddress(ctx context.Context, by string, id policy.AddressI
 			return deed{}, missing
 		}
 		var err error
-		a, err = one(ctx, tx, readOwned, missing, "SELECT id, person, prefix, label, disabled FROM addresses WHERE id = $1", n)
+		a, err = one(ctx, tx, readOwned, missing, "SELECT "+addressColumns+" FROM addresses WHERE id = $1", n)
 		if err != nil {
 			return deed{}, err
 		}
@@ -206,18 +210,20 @@ func (s *Store) RemoveAddress(ctx context.Context, by string, id policy.AddressI
 
 // person reads a person with all addresses.
 func person(ctx context.Context, tx *sql.Tx, id policy.PersonID) (policy.Person, error) {
-	p, err := one(ctx, tx, func(r row) (p policy.Person, err error) {
-		return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Disabled)
-	}, refuse(ErrNotFound, "there is no person with the id %q", id),
-		"SELECT id, name, full_name, email, disabled FROM persons WHERE id = $1", id)
+	p, err := one(ctx, tx, readPerson, refuse(ErrNotFound, "there is no person with the id %q", id),
+		"SELECT "+personColumns+" FROM persons WHERE id = $1", id)
 	if err != nil {
 		return p, err
 	}
-	addresses, err := all(ctx, tx, readOwned, "SELECT id, person, prefix, label, disabled FROM addresses WHERE person = $1 ORDER BY id", id)
+	addresses, err := all(ctx, tx, readOwned, "SELECT "+addressColumns+" FROM addresses WHERE person = $1 ORDER BY id", id)
 	for _, a := range addresses {
 		p.Addresses = append(p.Addresses, a.Address)
 	}
 	return p, err
+}
+
+func readPerson(r row) (p policy.Person, err error) {
+	return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Disabled)
 }
 
 // owned is an address with its person.

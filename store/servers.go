@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -9,29 +8,30 @@ import (
 	"github.com/pawelmojski/inside/policy"
 )
 
+const serverColumns = "id, name, prefix, ssh_port, rdp_port, disabled"
+
 // AddServer adds a server and gives its id. Its prefix may lie within that of
-// another server, or around it, but not be the same.
+// another server, or around it, but only a disabled one may have the same.
 func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (policy.Server, error) {
 	if err := policy.CheckName(v.Name); err != nil {
 		return policy.Server{}, refuse(ErrInvalid, "%v", err)
 	}
-	if err := cmp.Or(checkText("name of the server", v.Name, maxName), checkPrefix("address of "+v.Name, v.Prefix)); err != nil {
+	if err := checkPrefix("address of the server "+v.Name, v.Prefix); err != nil {
 		return policy.Server{}, err
 	}
 	err := s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
-		taken, err := all(ctx, tx, readServer, `SELECT id, name, prefix, ssh_port, rdp_port, disabled FROM servers
-			WHERE name = $1 OR prefix = $2`, v.Name, prefixText(v.Prefix))
+		taken, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM servers WHERE name = $1", v.Name))
 		if err != nil {
 			return deed{}, err
 		}
-		for _, t := range taken {
-			if t.Name == v.Name {
-				return deed{}, refuse(ErrConflict, "there is a server named %s already: choose another name", v.Name)
-			}
-			return deed{}, refuse(ErrConflict, "the address %s is that of the server %s already%s", v.Prefix, t.Name, wayOutOf(t))
+		if taken > 0 {
+			return deed{}, refuse(ErrConflict, "there is a server named %s already: choose another name", v.Name)
+		}
+		if err := serverPrefixFree(ctx, tx, v); err != nil {
+			return deed{}, err
 		}
 		v.ID = policy.ServerID(newID())
-		_, err = tx.ExecContext(ctx, "INSERT INTO servers (id, name, prefix, ssh_port, rdp_port, disabled) VALUES ($1, $2, $3, $4, $5, $6)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6)",
 			v.ID, v.Name, prefixText(v.Prefix), v.SSHPort, v.RDPPort, v.Disabled)
 		if err != nil {
 			return deed{}, err
@@ -48,11 +48,22 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 	return v, nil
 }
 
-func wayOutOf(taken policy.Server) string {
-	if taken.Disabled {
-		return ", which is disabled: enable that one"
+// serverPrefixFree checks that no other enabled server has v's prefix: which
+// of the two is meant could not be told. A disabled one is replaced by it, so
+// that an address can be used again.
+func serverPrefixFree(ctx context.Context, tx *sql.Tx, v policy.Server) error {
+	if v.Disabled {
+		return nil
 	}
-	return ""
+	others, err := all(ctx, tx, readServer, "SELECT "+serverColumns+" FROM servers WHERE prefix = $1 AND disabled = false AND id <> $2",
+		prefixText(v.Prefix), v.ID)
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
+		return refuse(ErrConflict, "the address %s of the server %s is that of the server %s: disable that one first", v.Prefix, v.Name, other.Name)
+	}
+	return nil
 }
 
 func portText(p uint16) string {
@@ -62,7 +73,8 @@ func portText(p uint16) string {
 	return fmt.Sprint(p)
 }
 
-// DisableServer disables or enables a server.
+// DisableServer disables or enables a server. Enabling one whose prefix is
+// that of another by now is ErrConflict.
 func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID, disabled bool) error {
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		v, err := server(ctx, tx, id)
@@ -71,6 +83,10 @@ func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID
 		}
 		if v.Disabled == disabled {
 			return deed{}, errUnchanged
+		}
+		v.Disabled = disabled
+		if err := serverPrefixFree(ctx, tx, v); err != nil {
+			return deed{}, err
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE servers SET disabled = $2 WHERE id = $1", id, disabled); err != nil {
 			return deed{}, err
@@ -81,7 +97,7 @@ func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID
 
 func server(ctx context.Context, tx *sql.Tx, id policy.ServerID) (policy.Server, error) {
 	return one(ctx, tx, readServer, refuse(ErrNotFound, "there is no server with the id %q", id),
-		"SELECT id, name, prefix, ssh_port, rdp_port, disabled FROM servers WHERE id = $1", id)
+		"SELECT "+serverColumns+" FROM servers WHERE id = $1", id)
 }
 
 func readServer(r row) (v policy.Server, err error) {

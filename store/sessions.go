@@ -224,23 +224,23 @@ func (s *Store) Session(ctx context.Context, prefix string) (policy.Session, err
 	}
 	var found []policy.Session
 	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		// The shortest first: an id that is given whole is itself, even if
+		// another one goes on after it.
 		found, err = all(ctx, tx, readSession, "SELECT "+sessionColumns+` FROM sessions
-			WHERE head = $1 AND substr(id, 1, $2) = $3 ORDER BY started DESC, id DESC LIMIT 10`,
+			WHERE head = $1 AND substr(id, 1, $2) = $3 ORDER BY length(id) LIMIT 2`,
 			prefix[:headLength], len(prefix), prefix)
 		return err
 	})
 	if err != nil {
 		return policy.Session{}, err
 	}
-	for _, se := range found {
-		if string(se.ID) == prefix || len(found) == 1 {
-			return se, nil
-		}
-	}
-	if len(found) == 0 {
+	switch {
+	case len(found) == 0:
 		return policy.Session{}, noSession(prefix)
+	case len(found) == 2 && string(found[0].ID) != prefix:
+		return policy.Session{}, refuse(ErrConflict, "several sessions begin with %s, %s and %s among them: give more of it", prefix, found[0].ID, found[1].ID)
 	}
-	return policy.Session{}, refuse(ErrConflict, "%s begins several sessions, the newest of them %s: give more of it", prefix, found[0].ID)
+	return found[0], nil
 }
 
 func readSession(r row) (se policy.Session, err error) {

@@ -36,11 +36,13 @@ CREATE INDEX addresses_of_person ON addresses (person);
 CREATE TABLE servers (
 	id       TEXT    NOT NULL PRIMARY KEY,
 	name     TEXT    NOT NULL UNIQUE,
-	prefix   TEXT    NOT NULL UNIQUE,
+	prefix   TEXT    NOT NULL,
 	ssh_port BIGINT  NOT NULL,
 	rdp_port BIGINT  NOT NULL,
 	disabled BOOLEAN NOT NULL
 );
+
+CREATE UNIQUE INDEX enabled_servers ON servers (prefix) WHERE disabled = false;
 
 CREATE TABLE member_groups (
 	id          TEXT NOT NULL PRIMARY KEY,
