@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pawelmojski/inside/appliance/api"
+)
+
+func (c *cli) explainCommand() *cobra.Command {
+	var q api.Question
+	var at string
+	cmd := &cobra.Command{
+		Use: "explain PERSON SERVER", Short: "could this person enter there, and if not, why not", Args: args(2, 2),
+		Long: `Asks the same decision that every connection asks, for each address of the
+person and each protocol, and says what it makes of every grant for the two.
+Nothing is written down. The exit code is 0 for yes and 4 for no.`,
+		ValidArgsFunction: c.complete(c.personNames, c.serverNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			q.Person, q.Server = args[0], args[1]
+			if q.At, err = parseWhen("--at", at, time.Local, time.Now()); err != nil {
+				return &usage{cmd, err}
+			}
+			e, err := c.house().Explain(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			return c.explain(e)
+		},
+	}
+	cmd.Flags().StringVar(&q.Login, "login", "", "as this login, by ssh")
+	cmd.Flags().StringVar(&q.Protocol, "protocol", "", "by ssh, rdp or http (default ssh and rdp)")
+	cmd.Flags().StringVar(&q.From, "from", "", "from this address (default each of the person's)")
+	cmd.Flags().StringVar(&at, "at", "", `at this time: "2026-12-24 10:00" (default now)`)
+	c.completeFlag(cmd, "protocol", fixed("ssh", "rdp", "http"))
+	return cmd
+}
+
+func (c *cli) explain(e api.Explanation) error {
+	no := &saidNo{exitDenied, e.Hint}
+	if c.json {
+		no.hint = ""
+		if err := c.printJSON(e); err != nil || e.Allowed {
+			return err
+		}
+		return no
+	}
+	fmt.Fprintln(c.out, escape(answer(e)))
+	if len(e.Ways) > 0 {
+		l := list{head: []string{"FROM", "LABEL", "BY", "ANSWER", "GRANT", "UNTIL"}}
+		for _, w := range e.Ways {
+			l.add(w.From, w.Label, w.Protocol, firstOf(w.Denial, "yes"), w.Grant, w.Until)
+		}
+		fmt.Fprintln(c.out)
+		if err := l.table(c.out); err != nil {
+			return err
+		}
+	}
+	if len(e.Grants) > 0 {
+		l := list{head: []string{"GRANT", "BY ITSELF", "UNTIL", "WHY NOT"}, wide: true}
+		for _, g := range e.Grants {
+			l.add(g.Grant, firstOf(g.Denial, "yes"), g.Until, g.Sentence)
+		}
+		fmt.Fprintln(c.out)
+		if err := l.table(c.out); err != nil {
+			return err
+		}
+	}
+	if e.Allowed {
+		return nil
+	}
+	return no
+}
+
+// answer is the first line: yes or no, and why.
+func answer(e api.Explanation) string {
+	var b strings.Builder
+	as := ""
+	if e.Login != "" {
+		as = " as " + e.Login
+	}
+	if e.Allowed {
+		fmt.Fprintf(&b, "yes: %s may enter %s%s by %s from %s", e.Person, e.Server, as, e.Protocol, e.From)
+		if e.Until.IsZero() {
+			b.WriteString(" without an end")
+		} else {
+			fmt.Fprintf(&b, " until %s", moment(e.Until))
+		}
+		fmt.Fprintf(&b, " (grant %s)", e.Grant)
+		return b.String()
+	}
+	fmt.Fprintf(&b, "no: %s may not enter %s%s: %s", e.Person, e.Server, as, e.Denial)
+	if e.Grant != "" {
+		fmt.Fprintf(&b, " (grant %s)", e.Grant)
+	}
+	fmt.Fprintf(&b, "; they are told: %s", e.Sentence)
+	return b.String()
+}
