@@ -1,0 +1,99 @@
+package sshentry
+
+import (
+	"io"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// show records what the client is about to see and then sends it.
+func (s *session) show(w io.Writer, p []byte) error {
+	if s.terminal {
+		s.writing.Lock()
+		defer s.writing.Unlock()
+	}
+	if s.f.cut.Load() {
+		return errCut
+	}
+	if err := s.record.output(p); err != nil {
+		return s.f.unrecorded(err)
+	}
+	if s.f.cut.Load() {
+		return errCut // another channel's recording failed meanwhile
+	}
+	n, err := w.Write(p)
+	s.out.Add(int64(n))
+	return err
+}
+
+// outputEnded passes on the end of both outputs and, after it, how the command
+// ended if that is known already.
+//
+// When the connection to the server has broken, nobody said that this is the
+// end. The client is told nothing then, and sees its own connection close, as
+// it would have without the gate.
+func (s *session) outputEnded() {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.f.server.broken.Load() || s.f.cut.Load() {
+		return
+	}
+	s.drained = true
+	s.down.CloseWrite()
+	if s.held != nil {
+		s.down.SendRequest(s.held.Type, false, s.held.Payload)
+		s.held = nil
+	}
+}
+
+// notice shows a line of the house's on a terminal.
+func (s *session) notice(line string) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if !s.f.cut.Load() {
+		s.say(line)
+	}
+}
+
+// farewell shows the last line of all.
+func (s *session) farewell(line string) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.say(line)
+}
+
+// say needs writing. What it says is recorded as output, like everything the
+// person sees, and as a marker. When the recording is what has failed, the
+// line is all that is left to send.
+func (s *session) say(line string) {
+	line = plainLine(line, 4*maxName)
+	text := []byte("\r\n*** " + line + " ***\r\n")
+	err := s.record.mark(line)
+	if err == nil {
+		err = s.record.output(text)
+	}
+	if err != nil {
+		s.f.unrecorded(err)
+	}
+	s.down.Write(text)
+}
+
+// addScreen makes a terminal known to those who have something to say.
+func (f *flow) addScreen(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.screens[s] = struct{}{}
+}
+
+func (f *flow) removeScreen(s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.screens, s)
+}
+
+// serveChannel makes sure that a channel's requests are read to the end.
+func (f *flow) serveChannel(key any, requests <-chan *ssh.Request) {
+	f.drainAtEnd(key, func() { ssh.DiscardRequests(requests) })
+}

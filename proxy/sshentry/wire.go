@@ -1,0 +1,145 @@
+package sshentry
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A wire is one of the two TCP connections of a flow, as x/crypto/ssh uses it.
+type wire struct {
+	net.Conn
+	broken atomic.Bool // the peer is gone: reading came to an end
+
+	closed    chan struct{}
+	closeOnce sync.Once
+	closeErr  error
+
+	// For hold: see there.
+	released    chan struct{}
+	releaseOnce sync.Once
+	writes      atomic.Int32
+	early       int // only touched by the reader
+}
+
+func newWire(c net.Conn) *wire {
+	return &wire{Conn: c, closed: make(chan struct{}), released: make(chan struct{})}
+}
+
+// The client may send this much between the first key exchange and the
+// moment its login is listened to.
+const (
+	earlyWrites = 3       // version, KEXINIT, and the reply that makes the keys
+	earlyBytes  = 16 * 28 // the library queues 16 packets; none is shorter
+)
+
+// hold cuts p down to what may be read before release is called.
+//
+// It closes the gap drainTransport leaves: a handshake can fail after the keys
+// are made and before any callback has run, on a wrong service request, and
+// then nothing names the transport that a burst of packets has blocked. No
+// client has a reason to send more than its NEWKEYS and its service request
+// before it is answered; from one that does, the rest is not read until the
+// grace time is over.
+func (w *wire) hold(p []byte) ([]byte, error) {
+	select {
+	case <-w.released:
+		return p, nil
+	default:
+	}
+	if w.writes.Load() < earlyWrites {
+		return p, nil
+	}
+	if w.early >= earlyBytes {
+		select {
+		case <-w.released:
+			return p, nil
+		case <-w.closed:
+			return nil, net.ErrClosed
+		}
+	}
+	p = p[:min(len(p), earlyBytes-w.early)]
+	return p, nil
+}
+
+// release lets the peer send as much as it likes.
+func (w *wire) release() {
+	w.releaseOnce.Do(func() { close(w.released) })
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.writes.Add(1)
+	return w.Conn.Write(p)
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	p, err := w.hold(p)
+	if err != nil {
+		return 0, err
+	}
+	n, err := w.Conn.Read(p)
+	if w.writes.Load() >= earlyWrites {
+		w.early += n // wraps after exabytes; nobody looks once released
+	}
+	if err != nil {
+		w.broken.Store(true)
+	}
+	return n, err
+}
+
+// Close closes the connection; what is in the kernel's queue is still sent.
+func (w *wire) Close() error {
+	w.closeOnce.Do(func() {
+		close(w.closed)
+		w.closeErr = w.Conn.Close()
+	})
+	return w.closeErr
+}
+
+// reset closes the connection and throws away what is not sent yet.
+func (w *wire) reset() {
+	if l, ok := w.Conn.(interface{ SetLinger(int) error }); ok {
+		l.SetLinger(0)
+	}
+	w.Close()
+}
+
+// finish closes the connection when the peer has everything, or resets it
+// after a while: a client that does not read may not find, a minute later,
+// megabytes of a session that has been cut off.
+func (w *wire) finish(patience time.Duration) {
+	deadline := time.Now().Add(patience)
+	for w.unsent() > 0 {
+		if time.Now().After(deadline) {
+			w.reset()
+			return
+		}
+		time.Sleep(2 * time.Millisecond) // the kernel offers nothing to wait on
+	}
+	w.Close()
+}
+
+// unsent asks how many bytes the peer has not acknowledged yet (SIOCOUTQ,
+// tcp(7)).
+func (w *wire) unsent() int {
+	sc, ok := w.Conn.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	raw.Control(func(fd uintptr) {
+		n, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ)
+	})
+	if err != nil {
+		return 0
+	}
+	return n
+}
