@@ -141,12 +141,12 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 	rules := netfilter.Config{
 		Interfaces: i.Interfaces,
 		Protect:    i.Protect,
-		Entries: []netfilter.EntryPorts{
+		Entries: []netfilter.Entry{
 			{Name: string(policy.SSH), Ports: i.SSHPorts, Listen: sshListen},
 			{Name: string(policy.RDP), Ports: i.RDPPorts, Listen: rdpListen},
 		},
-		Other:  i.Other,
-		Source: i.Source,
+		Other:  netfilter.Other(i.Other),
+		Source: netfilter.Source(i.Source),
 	}
 	gate, err := netfilter.Open(ctx, rules, a.log, func(what string) {
 		a.log.Warn("rules repaired", "what", what)

@@ -113,7 +113,7 @@ func recoverFolder(dir *os.Root, now time.Time) error {
 	}
 	var failed []error
 	for _, name := range names {
-		if err := recording.Recover(dir, name); err != nil {
+		if _, err := recording.Recover(dir, name); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", name, err))
 		}
 	}

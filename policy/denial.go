@@ -26,6 +26,7 @@ const (
 	ServerUnreachable   Denial = "server-unreachable"
 	HostKeyChanged      Denial = "host-key-changed"
 	NotAuthenticated    Denial = "not-authenticated" // the server did not accept the person's credentials
+	NotServed           Denial = "not-served"        // this gate cannot carry the protocol yet
 	ProtocolError       Denial = "protocol-error"    // what the client or server said is not the protocol
 )
 
@@ -54,6 +55,7 @@ var denials = [...]struct {
 	{ServerUnreachable, "the server cannot be reached"},
 	{HostKeyChanged, "the server does not show the host key it is known by"},
 	{NotAuthenticated, "the server did not accept your credentials"},
+	{NotServed, "this gate does not carry the protocol"},
 	{ProtocolError, "what was said on the connection is not the protocol"},
 }
 

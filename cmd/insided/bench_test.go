@@ -29,7 +29,7 @@ func splice() {
 	gate, err := netfilter.Open(ctx, netfilter.Config{
 		Interfaces: []string{nettest.ClientSide},
 		Protect:    []netip.Prefix{nettest.BackendNet4},
-		Entries:    []netfilter.EntryPorts{{Name: "ssh", Ports: []uint16{22}, Listen: 7022}},
+		Entries:    []netfilter.Entry{{Name: "ssh", Ports: []uint16{22}, Listen: 7022}},
 		Other:      "forward", Source: "gateway",
 	}, slog.New(slog.DiscardHandler), func(string) {})
 	if err != nil {
