@@ -100,17 +100,17 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 // ready is called when people can enter.
 func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	defer a.store.Close()
+	var keepers sync.WaitGroup
+	defer keepers.Wait()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	flowing, closeHouse := context.WithCancelCause(context.WithoutCancel(ctx))
-
-	var keepers sync.WaitGroup
-	defer keepers.Wait()
+	defer closeHouse(policy.GateShutdown)
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
-	keepers.Go(func() { a.ledger.run(writing) })
 	defer stopWriting()
-	keepers.Go(func() { a.follow(ctx) })
 
+	keepers.Go(func() { a.ledger.run(writing) })
+	keepers.Go(func() { a.follow(ctx) })
 	socket, err := a.serveAPI(ctx, stop, &keepers)
 	if err != nil {
 		return err
@@ -141,12 +141,16 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 	rules := netfilter.Config{
 		Interfaces: i.Interfaces,
 		Protect:    i.Protect,
-		Entries: []netfilter.Entry{
-			{Name: string(policy.SSH), Ports: i.SSHPorts, Listen: sshListen},
-			{Name: string(policy.RDP), Ports: i.RDPPorts, Listen: rdpListen},
-		},
-		Other:  netfilter.Other(i.Other),
-		Source: netfilter.Source(i.Source),
+		Other:      netfilter.Other(i.Other),
+		Source:     netfilter.Source(i.Source),
+	}
+	for _, e := range []netfilter.Entry{
+		{Name: string(policy.SSH), Ports: i.SSHPorts, Listen: sshListen},
+		{Name: string(policy.RDP), Ports: i.RDPPorts, Listen: rdpListen},
+	} {
+		if len(e.Ports) > 0 {
+			rules.Entries = append(rules.Entries, e)
+		}
 	}
 	gate, err := netfilter.Open(ctx, rules, a.log, func(what string) {
 		a.log.Warn("rules repaired", "what", what)

