@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,9 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, 
 	url := cfg.Store.URL
 	if url == "" {
 		url = filepath.Join(cfg.Paths.State, "inside.db")
+	}
+	if err := os.MkdirAll(cfg.Paths.State, 0o750); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
 	}
 	s, err := store.Open(ctx, url)
 	if err != nil {
