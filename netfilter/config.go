@@ -1,0 +1,162 @@
+package netfilter
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+)
+
+// A Config says what is intercepted.
+type Config struct {
+	Interfaces []string       // where people come from; they need not exist yet
+	Protect    []netip.Prefix // what stands behind the gate, both families
+	Entries    []Entry
+	Other      Other
+	Source     Source
+}
+
+// An Entry is one way in: the ports people dial and the loopback port where
+// the gate listens for them.
+type Entry struct {
+	Name   string // "ssh"
+	Ports  []uint16
+	Listen uint16
+}
+
+// Other is what happens to traffic from people to protected addresses that is
+// not on an entry's port.
+type Other string
+
+// Source is whose address a server sees.
+type Source string
+
+// The values of Other and Source, as inside.toml spells them.
+const (
+	Forward Other = "forward" // it passes as if there were no gate
+	Drop    Other = "drop"    // it is refused
+
+	Gateway Source = "gateway"
+	Client  Source = "client"
+)
+
+var entryName = regexp.MustCompile(`^[a-z][a-z0-9]{0,14}$`)
+
+// checked returns the config in its canonical form: sorted, without
+// duplicates and without prefixes that lie inside others.
+func (c Config) checked() (Config, error) {
+	if len(c.Interfaces) == 0 {
+		return c, errors.New("no interfaces: name those that people come from")
+	}
+	for _, name := range c.Interfaces {
+		if name == "" || len(name) > 15 || name == "lo" || !regexp.MustCompile(`^[A-Za-z0-9_.:@-]+$`).MatchString(name) {
+			return c, fmt.Errorf("interface %q: give the exact name of a network interface, as `ip link` shows it", name)
+		}
+	}
+	if len(c.Protect) == 0 {
+		return c, errors.New("no protected prefixes: name the networks behind the gate")
+	}
+	for _, p := range c.Protect {
+		if !p.IsValid() || p.Addr().Is4In6() || p != p.Masked() {
+			return c, fmt.Errorf("protected prefix %s: write it as 10.30.0.0/16 or fd30::/64", p)
+		}
+	}
+	if c.Other != Forward && c.Other != Drop {
+		return c, fmt.Errorf("other = %q: choose %q or %q", c.Other, Forward, Drop)
+	}
+	if c.Source != Gateway && c.Source != Client {
+		return c, fmt.Errorf("source = %q: choose %q or %q", c.Source, Gateway, Client)
+	}
+	entries, err := checkedEntries(c.Entries)
+	if err != nil {
+		return c, err
+	}
+	return Config{
+		Interfaces: unique(c.Interfaces),
+		Protect:    outermost(c.Protect),
+		Entries:    entries,
+		Other:      c.Other,
+		Source:     c.Source,
+	}, nil
+}
+
+func checkedEntries(entries []Entry) ([]Entry, error) {
+	var checked []Entry
+	owner, listens := map[uint16]string{}, map[uint16]string{}
+	for _, e := range entries {
+		if !entryName.MatchString(e.Name) {
+			return nil, fmt.Errorf("entry %q: a name is up to 15 lower-case letters and digits", e.Name)
+		}
+		if e.Listen == 0 {
+			return nil, fmt.Errorf("entry %s: no port to listen on", e.Name)
+		}
+		if other := listens[e.Listen]; other != "" {
+			return nil, fmt.Errorf("entries %s and %s both listen on port %d", other, e.Name, e.Listen)
+		}
+		listens[e.Listen] = e.Name
+		ports := unique(e.Ports)
+		for _, p := range ports {
+			if p == 0 {
+				return nil, fmt.Errorf("entry %s: 0 is no port", e.Name)
+			}
+			if other := owner[p]; other != "" {
+				return nil, fmt.Errorf("port %d belongs to both %s and %s: it can have one entry only", p, other, e.Name)
+			}
+			owner[p] = e.Name
+		}
+		checked = append(checked, Entry{Name: e.Name, Ports: ports, Listen: e.Listen})
+	}
+	if len(owner) == 0 {
+		return nil, errors.New("no entry has a port: name at least one, such as 22 for ssh")
+	}
+	return checked, nil
+}
+
+// families returns those that have something to protect: a box without IPv6
+// can protect IPv4.
+func (c Config) families() []family {
+	var fs []family
+	for _, f := range []family{v4, v6} {
+		if len(c.prefixes(f)) > 0 {
+			fs = append(fs, f)
+		}
+	}
+	return fs
+}
+
+func (c Config) prefixes(f family) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(c.Protect), func(p netip.Prefix) bool { return familyOf(p.Addr()) != f })
+}
+
+// ports returns those of all entries, sorted.
+func (c Config) ports() []uint16 {
+	var all []uint16
+	for _, e := range c.Entries {
+		all = append(all, e.Ports...)
+	}
+	return unique(all)
+}
+
+func unique[T cmp.Ordered](s []T) []T {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// outermost drops prefixes that lie inside others: an nftables interval set
+// takes no overlapping ones.
+func outermost(prefixes []netip.Prefix) []netip.Prefix {
+	sorted := slices.Clone(prefixes)
+	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	var out []netip.Prefix
+	for _, p := range sorted {
+		if n := len(out); n == 0 || !out[n-1].Overlaps(p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,273 @@
+package netfilter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Gate keeps the kernel's rules in place and hands out what they intercept.
+type Gate struct {
+	log      *slog.Logger
+	repaired func(what string)
+	kernel   *kernel
+	events   *events
+
+	listeners map[string]*Listener
+
+	mu      sync.Mutex // guards what follows, and changes of the kernel's rules
+	config  Config
+	egress  map[string]bool // interfaces towards protected prefixes, for Source Client
+	rules   Rules
+	checked uint32 // generation of nftables in which our table was right
+	failed  error  // why the last repair did not succeed
+
+	told chan string // losses on their way to repaired
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+}
+
+// Open installs the rules and starts to listen. From the moment it returns,
+// and should it fail halfway too, connections to protected addresses on an
+// entry's port reach the gate or nobody.
+//
+// A predecessor's leftovers are replaced without a moment in which neither
+// its rules nor ours hold. repaired is called with words for the audit trail
+// each time somebody else's change has been undone; it may block. Open works
+// on the network namespace of the calling thread; ctx ends the watch, like
+// Close.
+func Open(ctx context.Context, c Config, log *slog.Logger, repaired func(what string)) (_ *Gate, err error) {
+	if c, err = c.checked(); err != nil {
+		return nil, err
+	}
+	g := &Gate{
+		log:       log,
+		repaired:  repaired,
+		listeners: map[string]*Listener{},
+		config:    c,
+		egress:    map[string]bool{},
+		told:      make(chan string, 256),
+	}
+	ctx, g.stop = context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			g.Close(false)
+		}
+	}()
+	if g.kernel, err = openKernel(); err != nil {
+		return nil, err
+	}
+	if g.events, err = subscribe(); err != nil {
+		return nil, err
+	}
+	g.findEgress()
+	if err := g.apply(desired(c, g.egressNames())); err != nil {
+		return nil, err
+	}
+	for _, e := range c.Entries {
+		if g.listeners[e.Name], err = listen(e, c.families(), log); err != nil {
+			return nil, err
+		}
+	}
+	g.wg.Go(func() { g.watch(ctx) })
+	g.wg.Go(func() { g.tell(ctx) })
+	return g, nil
+}
+
+// Reload changes what is intercepted, in one transaction. Entries cannot
+// come, go or move to other listeners; their ports can change.
+func (g *Gate) Reload(c Config) error {
+	c, err := c.checked()
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	same := slices.EqualFunc(c.Entries, g.config.Entries, func(a, b Entry) bool { return a.Name == b.Name && a.Listen == b.Listen })
+	if !same || !slices.Equal(c.families(), g.config.families()) {
+		return errors.New("entries and address families change with a restart only: systemctl restart inside")
+	}
+	before := g.config
+	g.config = c
+	g.findEgress()
+	if err := g.apply(desired(c, g.egressNames())); err != nil {
+		g.config = before
+		return err
+	}
+	return nil
+}
+
+// Config returns what is intercepted, in its canonical form.
+func (g *Gate) Config() Config {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.config
+}
+
+// Listener returns the listener of an entry, nil when there is none.
+func (g *Gate) Listener(entry string) *Listener { return g.listeners[entry] }
+
+// apply brings the kernel from any state to these rules. What closes is added
+// before anything is taken away. g.mu is held, or g not shared yet.
+func (g *Gate) apply(r Rules) error {
+	have, err := g.kernel.ipRules()
+	if err != nil {
+		return err
+	}
+	lacking := missing(r.ipRules, have)
+	// Guards first: until everything stands, nothing passes.
+	slices.SortStableFunc(lacking, func(a, b ipRule) int { return int(b.pref) - int(a.pref) })
+	for _, rule := range lacking {
+		if err := g.kernel.addIPRule(rule); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.routes {
+		if err := g.kernel.addRoute(f); err != nil {
+			return err
+		}
+	}
+	if err := g.kernel.replaceTable(r); err != nil {
+		return err
+	}
+	for _, rule := range missing(have, r.ipRules) {
+		if err := g.kernel.deleteIPRule(rule); err != nil {
+			return err
+		}
+	}
+	g.rules = r
+	g.checked = 0
+	lost, err := g.losses()
+	if err == nil && len(lost) > 0 {
+		err = fmt.Errorf("the kernel did not take the rules as they were given: %s", strings.Join(lost, "; "))
+	}
+	return err
+}
+
+// losses compares the kernel with the rules, and tells in words what differs.
+func (g *Gate) losses() ([]string, error) {
+	var lost []string
+	have, err := g.kernel.ipRules()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range missing(g.rules.ipRules, have) {
+		lost = append(lost, fmt.Sprintf("a routing rule was deleted: %s", r))
+	}
+	for _, r := range missing(have, g.rules.ipRules) {
+		lost = append(lost, fmt.Sprintf("a routing rule was added at our preference: %s", r))
+	}
+	for _, f := range g.rules.routes {
+		ok, err := g.kernel.hasRoute(f)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			lost = append(lost, fmt.Sprintf("the %s route of table %d was deleted", f, routeTable))
+		}
+	}
+	generation, err := g.kernel.generation()
+	if err != nil {
+		return nil, err
+	}
+	if generation == g.checked {
+		return lost, nil // nobody has changed nftables since
+	}
+	table, err := g.kernel.compareTable(g.rules)
+	if err != nil {
+		return nil, err
+	}
+	if len(table) == 0 {
+		g.checked = generation
+	}
+	return append(lost, table...), nil
+}
+
+// Healthy reports what is wrong with the kernel's rules at this moment.
+func (g *Gate) Healthy() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failed != nil {
+		return g.failed
+	}
+	lost, err := g.losses()
+	if err == nil && len(lost) > 0 {
+		err = errors.New(strings.Join(lost, "; "))
+	}
+	return err
+}
+
+// findEgress adds the interfaces that lead to the protected prefixes. One
+// that was found stays: running sessions may use it.
+func (g *Gate) findEgress() {
+	if g.config.Source != Client {
+		return
+	}
+	for _, p := range g.config.Protect {
+		// Both ends: one of them may be the gateway's own address.
+		for _, a := range []netip.Addr{p.Addr(), lastOf(p)} {
+			if _, oif, err := g.kernel.route(a); err == nil && oif > loopbackIndex {
+				if name, err := g.kernel.linkName(oif); err == nil {
+					g.egress[name] = true
+				}
+			}
+		}
+	}
+}
+
+func (g *Gate) egressNames() []string { return slices.Sorted(maps.Keys(g.egress)) }
+
+// Close stops listening and watching. The rules stay, so that everything
+// stays closed; with open they are removed, and people reach the servers as
+// if there were no gate.
+func (g *Gate) Close(open bool) error {
+	g.stop()
+	if g.events != nil {
+		g.events.close()
+	}
+	g.wg.Wait()
+	var errs []error
+	if open {
+		errs = append(errs, g.kernel.cleanup())
+	}
+	for _, l := range g.listeners {
+		if l != nil {
+			l.Close()
+		}
+	}
+	if g.kernel != nil {
+		g.kernel.close()
+	}
+	return errors.Join(errs...)
+}
+
+// Cleanup removes everything a gate may have left in the kernel.
+func Cleanup() error {
+	k, err := openKernel()
+	if err != nil {
+		return err
+	}
+	defer k.close()
+	return k.cleanup()
+}
+
+func (k *kernel) cleanup() error {
+	errs := []error{k.deleteTable()}
+	rules, err := k.ipRules()
+	errs = append(errs, err)
+	for _, r := range rules {
+		errs = append(errs, k.deleteIPRule(r))
+	}
+	for _, f := range []family{v4, v6} {
+		if ok, _ := k.hasRoute(f); ok {
+			errs = append(errs, k.deleteRoute(f))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,37 @@
+package netfilter
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/pawelmojski/inside/netfilter/nettest"
+)
+
+func TestAConnectionIsInterceptedInBothFamiliesAndSourceModesWhateverTheReversePathFilter(t *testing.T) {
+	for _, source := range []Source{Gateway, Client} {
+		for _, validMark := range []string{"0", "1"} {
+			for _, rpFilter := range []string{"0", "1", "2"} {
+				t.Run(fmt.Sprintf("source=%s/src_valid_mark=%s/rp_filter=%s", source, validMark, rpFilter), func(t *testing.T) {
+					t.Parallel()
+					lab := nettest.For(t, nettest.Options{})
+					for _, dev := range []string{"all", nettest.ClientSide, nettest.BackendSide, "lo"} {
+						lab.Gateway.Sysctl("net/ipv4/conf/"+dev+"/rp_filter", rpFilter)
+						lab.Gateway.Sysctl("net/ipv4/conf/"+dev+"/src_valid_mark", validMark)
+					}
+					serveNames(t, lab.Backend, ":22")
+					c := config()
+					c.Source = source
+					openGate(t, lab, c)
+					seen4, seen6 := nettest.GatewayServer4, nettest.GatewayServer6
+					if source == Client {
+						seen4, seen6 = nettest.ClientIP4, nettest.ClientIP6
+					}
+					expect(t, "IPv4", exchange(t, lab.Client, "10.30.0.140:22"),
+						fmt.Sprintf("gate: 10.50.0.2 to 10.30.0.140:22 | server: %s", seen4))
+					expect(t, "IPv6", exchange(t, lab.Client, "[fd30::140]:22"),
+						fmt.Sprintf("gate: fd50::2 to [fd30::140]:22 | server: %s", seen6))
+				})
+			}
+		}
+	}
+}

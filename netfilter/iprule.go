@@ -1,0 +1,202 @@
+package netfilter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// What is ours in the routing policy: rules at these two preferences of the
+// shapes below, and the route table. Everything else belongs to others.
+const (
+	prefDeliver = 900 // before Tailscale's 5210, and 1310 on OpenWrt
+	prefGuard   = 910
+	routeTable  = 2600
+)
+
+// An ipRule is one of our routing rules, of one of two shapes.
+//
+// The deliverer, at 900, sends marked packets of one interface to our table.
+// It must name the interface: where net.ipv4.conf.all.src_valid_mark is set,
+// by Tailscale or wg-quick, the kernel's check of the source address carries
+// the mark too, would hit "everything is local" without it, and silently drop
+// every SYN (tailscale/tailscale#19796).
+//
+// The guard, at 910, prohibits the way around the gate.
+type ipRule struct {
+	family family
+	pref   uint32
+	iif    string
+	to     netip.Prefix // guard only
+	tcp    [2]uint16    // guard only: first and last port; zero is everything
+}
+
+func desiredIPRules(c Config, egress []string) []ipRule {
+	deliver := c.Interfaces
+	if c.Source == Client {
+		deliver = unique(append(slices.Clone(deliver), egress...))
+	}
+	var rules []ipRule
+	for _, f := range c.families() {
+		for _, name := range deliver {
+			rules = append(rules, ipRule{family: f, pref: prefDeliver, iif: name})
+		}
+		for _, name := range c.Interfaces {
+			for _, p := range c.prefixes(f) {
+				if c.Other == Drop {
+					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p})
+					continue
+				}
+				for _, ports := range ranges(c.ports()) {
+					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, tcp: ports})
+				}
+			}
+		}
+	}
+	return rules
+}
+
+// ranges joins neighbouring ports.
+func ranges(sorted []uint16) (rs [][2]uint16) {
+	for _, p := range sorted {
+		if n := len(rs); n > 0 && rs[n-1][1]+1 == p {
+			rs[n-1][1] = p
+			continue
+		}
+		rs = append(rs, [2]uint16{p, p})
+	}
+	return rs
+}
+
+func (f family) option() string {
+	if f == v6 {
+		return "-6 "
+	}
+	return ""
+}
+
+// String is the command that makes the rule.
+func (r ipRule) String() string {
+	s := fmt.Sprintf("ip %srule add pref %d iif %s", r.family.option(), r.pref, r.iif)
+	if r.pref == prefDeliver {
+		return s + fmt.Sprintf(" fwmark 0x%08x/0x%08x lookup %d", markBit, markBit, routeTable)
+	}
+	s += " to " + r.to.String()
+	switch {
+	case r.tcp[0] == 0:
+	case r.tcp[0] == r.tcp[1]:
+		s += fmt.Sprintf(" ipproto tcp dport %d", r.tcp[0])
+	default:
+		s += fmt.Sprintf(" ipproto tcp dport %d-%d", r.tcp[0], r.tcp[1])
+	}
+	return s + " prohibit"
+}
+
+// The actions of a routing rule (linux/fib_rules.h).
+const (
+	actToTable  = 1
+	actProhibit = 8
+)
+
+// encode writes the rule as rtnetlink takes it. struct fib_rule_hdr has the
+// layout of struct rtmsg, with the action where the route's type is.
+func (r ipRule) encode() []nl.NetlinkRequestData {
+	msg := &nl.RtMsg{}
+	msg.Family = byte(r.family)
+	data := []nl.NetlinkRequestData{
+		msg,
+		nl.NewRtAttr(nl.FRA_PRIORITY, native(r.pref)),
+		nl.NewRtAttr(nl.FRA_IIFNAME, append([]byte(r.iif), 0)),
+	}
+	if r.pref == prefDeliver {
+		msg.Type = actToTable
+		return append(data,
+			nl.NewRtAttr(nl.FRA_TABLE, native(routeTable)),
+			nl.NewRtAttr(nl.FRA_FWMARK, native(markBit)),
+			nl.NewRtAttr(nl.FRA_FWMASK, native(markBit)))
+	}
+	msg.Type = actProhibit
+	if r.to.Bits() > 0 {
+		msg.Dst_len = byte(r.to.Bits())
+		data = append(data, nl.NewRtAttr(nl.FRA_DST, r.to.Addr().AsSlice()))
+	}
+	if r.tcp[0] != 0 {
+		data = append(data,
+			nl.NewRtAttr(nl.FRA_IP_PROTO, []byte{unix.IPPROTO_TCP}),
+			nl.NewRtAttr(nl.FRA_DPORT_RANGE, append(native16(r.tcp[0]), native16(r.tcp[1])...)))
+	}
+	return data
+}
+
+func native16(v uint16) []byte { return binary.NativeEndian.AppendUint16(nil, v) }
+
+// Parts of linux/fib_rules.h that package nl lacks.
+const (
+	fibRuleInvert = 2
+	fraDportMask  = 29
+)
+
+// decodeIPRule reads a rule of a dump. It is not ours when it has any other
+// preference, action or selector.
+func decodeIPRule(b []byte) (r ipRule, ours bool) {
+	if len(b) < unix.SizeofRtMsg {
+		return r, false
+	}
+	msg := nl.DeserializeRtMsg(b)
+	if msg.Flags&fibRuleInvert != 0 || msg.Tos != 0 {
+		return r, false
+	}
+	r.family = family(msg.Family)
+	var mark, mask, table, proto uint32
+	to := make([]byte, r.family.loopback().BitLen()/8)
+	for typ, v := range attributes(b[unix.SizeofRtMsg:]) {
+		switch typ {
+		case nl.FRA_PRIORITY:
+			r.pref = number(v)
+		case nl.FRA_IIFNAME:
+			r.iif = text(v)
+		case nl.FRA_FWMARK:
+			mark = number(v)
+		case nl.FRA_FWMASK:
+			mask = number(v)
+		case nl.FRA_TABLE:
+			table = number(v)
+		case nl.FRA_DST:
+			to = v
+		case nl.FRA_IP_PROTO:
+			proto = number(v)
+		case nl.FRA_DPORT_RANGE:
+			if len(v) < 4 {
+				return r, false
+			}
+			r.tcp = [2]uint16{binary.NativeEndian.Uint16(v), binary.NativeEndian.Uint16(v[2:])}
+		case fraDportMask: // since Linux 6.15
+			if number(v) != 0xffff {
+				return r, false
+			}
+		case nl.FRA_SUPPRESS_PREFIXLEN, nl.FRA_SUPPRESS_IFGROUP:
+			if number(v) != 0xffffffff {
+				return r, false
+			}
+		case nl.FRA_PROTOCOL: // who made it: ip(8) or us
+		default:
+			return r, false
+		}
+	}
+	if addr, ok := netip.AddrFromSlice(to); ok && r.pref == prefGuard {
+		r.to = netip.PrefixFrom(addr, int(msg.Dst_len))
+	}
+	switch {
+	case r.iif == "":
+		return r, false
+	case r.pref == prefDeliver && msg.Type == actToTable:
+		return r, mark == markBit && mask == markBit && table == routeTable && msg.Dst_len == 0 && proto == 0 && r.tcp[0] == 0
+	case r.pref == prefGuard && msg.Type == actProhibit:
+		return r, r.to.IsValid() && mark == 0 && (proto == unix.IPPROTO_TCP) == (r.tcp[0] != 0)
+	}
+	return r, false
+}

@@ -1,0 +1,176 @@
+package netfilter
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pawelmojski/inside/netfilter/nettest"
+)
+
+// config is what the tests start from: SSH on 22, the backend's networks
+// behind the gate.
+func config() Config {
+	return Config{
+		Interfaces: []string{nettest.ClientSide},
+		Protect:    []netip.Prefix{nettest.BackendNet4, nettest.BackendNet6},
+		Entries:    []Entry{{Name: "ssh", Ports: []uint16{22}, Listen: 7022}},
+		Other:      Forward,
+		Source:     Gateway,
+	}
+}
+
+// soon is a context that fails a test rather than let it hang.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// A testGate is a gate in the gateway's namespace, with a carrier that says
+// who and where before it passes bytes on.
+type testGate struct {
+	*Gate
+	lab      *nettest.Lab
+	repaired chan string
+	wg       sync.WaitGroup
+}
+
+func openGate(t testing.TB, lab *nettest.Lab, c Config) *testGate {
+	t.Helper()
+	tg := &testGate{lab: lab, repaired: make(chan string, 1000)}
+	err := lab.Gateway.Do(func() (err error) {
+		tg.Gate, err = Open(context.Background(), c, slog.New(slog.NewTextHandler(t.Output(), nil)), func(what string) { tg.repaired <- what })
+		return err
+	})
+	if err != nil {
+		t.Fatalf("open: %v", err)
+	}
+	for _, e := range c.Entries {
+		tg.wg.Go(func() { tg.serve(tg.Listener(e.Name)) })
+	}
+	t.Cleanup(tg.shut)
+	return tg
+}
+
+func (tg *testGate) shut() {
+	tg.Close(false)
+	tg.wg.Wait()
+}
+
+func (tg *testGate) serve(l *Listener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		tg.wg.Go(func() { tg.carry(conn) })
+	}
+}
+
+func (tg *testGate) carry(conn Conn) {
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if why := tg.Forbidden(conn.Dest); why != "" {
+		fmt.Fprintf(conn, "gate: forbidden: %s\n", why)
+		return
+	}
+	var server *net.TCPConn
+	err := tg.lab.Gateway.Do(func() (err error) {
+		server, err = tg.Dial(ctx, conn.Dest, conn.Client)
+		return err
+	})
+	if err != nil {
+		fmt.Fprintf(conn, "gate: %v\n", err)
+		return
+	}
+	defer server.Close()
+	fmt.Fprintf(conn, "gate: %s to %s\n", conn.Client.Addr(), conn.Dest)
+	go func() {
+		io.Copy(server, conn)
+		server.CloseWrite()
+	}()
+	io.Copy(conn, server)
+}
+
+// serveNames starts a server that greets with the address it sees and then
+// echoes.
+func serveNames(t testing.TB, ns *nettest.Namespace, addr string) {
+	t.Helper()
+	ln, err := ns.Listen(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				fmt.Fprintf(conn, "server: %s\n", addrPort(conn.RemoteAddr()).Addr())
+				io.Copy(conn, conn)
+			}()
+		}
+	}()
+}
+
+// exchange dials, reads the lines up to the server's or the gate's last word
+// and checks that bytes come back.
+func exchange(t testing.TB, from *nettest.Namespace, addr string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	conn, err := from.Dial(ctx, addr)
+	if err != nil {
+		return "dial: " + cause(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	r := bufio.NewReader(conn)
+	var said []string
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return strings.Join(append(said, "read: "+cause(err)), " | ")
+		}
+		said = append(said, strings.TrimSpace(line))
+		if strings.HasPrefix(line, "server: ") {
+			break
+		}
+	}
+	fmt.Fprintln(conn, "ping")
+	if line, err := r.ReadString('\n'); line != "ping\n" {
+		t.Errorf("%s: no echo: %q, %v", addr, line, err)
+	}
+	return strings.Join(said, " | ")
+}
+
+// cause is the innermost error, which says what the network did.
+func cause(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}
+
+func expect(t testing.TB, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s:\n got %s\nwant %s", what, got, want)
+	}
+}

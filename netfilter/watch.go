@@ -1,0 +1,197 @@
+package netfilter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// checkEvery bounds how long a loss can go unnoticed when the kernel had
+	// to drop its notice of it.
+	checkEvery = 500 * time.Millisecond
+	// checkGap keeps a storm of foreign changes from keeping us busy.
+	checkGap = 20 * time.Millisecond
+)
+
+// events tells when something may have changed. What exactly is found out by
+// looking: notices can be lost, and are somebody else's bytes.
+type events struct {
+	files  []*os.File
+	kick   chan struct{}
+	author atomic.Pointer[string] // who last changed nftables
+}
+
+// Multicast groups, as bits (linux/rtnetlink.h, linux/nfnetlink.h).
+const (
+	groupsRoute = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE | unix.RTMGRP_IPV4_RULE | 1<<(unix.RTNLGRP_IPV6_RULE-1)
+	groupsNFT   = 1 << (unix.NFNLGRP_NFTABLES - 1)
+)
+
+func subscribe() (*events, error) {
+	e := &events{kick: make(chan struct{}, 1)}
+	for protocol, groups := range map[int]uint32{unix.NETLINK_ROUTE: groupsRoute, unix.NETLINK_NETFILTER: groupsNFT} {
+		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
+		if err != nil {
+			e.close()
+			return nil, fmt.Errorf("watch the kernel's rules: %w", err)
+		}
+		f := os.NewFile(uintptr(fd), "netlink")
+		e.files = append(e.files, f)
+		if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+			e.close()
+			return nil, fmt.Errorf("watch the kernel's rules: %w", err)
+		}
+	}
+	return e, nil
+}
+
+func (e *events) close() {
+	for _, f := range e.files {
+		f.Close()
+	}
+}
+
+// listen turns notices into kicks until the file is closed.
+func (e *events) listen(f *os.File) {
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := f.Read(buf)
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		// Any other error is ENOBUFS: notices were lost, all the more
+		// reason to look.
+		if err == nil {
+			e.notice(buf[:n])
+		}
+		select {
+		case e.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// notice remembers who committed a change of nftables.
+func (e *events) notice(b []byte) {
+	const newgen = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
+	for len(b) >= unix.SizeofNlMsghdr {
+		size, typ := int(number(b[:4])), number(b[4:6])
+		if size < unix.SizeofNlMsghdr || size > len(b) {
+			return
+		}
+		if body := b[unix.SizeofNlMsghdr:size]; typ == newgen && len(body) >= 4 {
+			var pid uint32
+			var name string
+			for typ, v := range attributes(body[4:]) {
+				switch typ {
+				case unix.NFTA_GEN_PROC_PID:
+					pid = bigNumber(v)
+				case unix.NFTA_GEN_PROC_NAME:
+					name = text(v)
+				}
+			}
+			if name != "" {
+				author := fmt.Sprintf("%s (pid %d)", name, pid)
+				e.author.Store(&author)
+			}
+		}
+		b = b[min(len(b), (size+3)&^3):]
+	}
+}
+
+// watch repairs whatever is lost, at once when the kernel gives notice, and
+// looks twice a second in any case.
+func (g *Gate) watch(ctx context.Context) {
+	for _, f := range g.events.files {
+		g.wg.Go(func() { g.events.listen(f) })
+	}
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-g.events.kick:
+		}
+		g.check()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(checkGap):
+		}
+	}
+}
+
+// check compares and repairs once.
+func (g *Gate) check() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := len(g.egress)
+	g.findEgress()
+	if len(g.egress) != before {
+		g.rules = desired(g.config, g.egressNames()) // the new rules are no loss
+		for _, r := range g.rules.ipRules {
+			if err := g.kernel.addIPRule(r); err != nil {
+				g.log.Error("added no routing rule", "rule", r, "err", err)
+			}
+		}
+	}
+	lost, err := g.losses()
+	if err != nil {
+		g.fail(fmt.Errorf("cannot read the kernel's rules back: %w", err))
+		return
+	}
+	if len(lost) == 0 {
+		g.fail(nil)
+		return
+	}
+	what := strings.Join(lost, "; ")
+	if author := g.events.author.Load(); author != nil && slices.ContainsFunc(lost, func(s string) bool { return strings.Contains(s, "nftables") }) {
+		what += "; nftables was last changed by " + *author
+	}
+	if err := g.apply(g.rules); err != nil {
+		g.fail(fmt.Errorf("%s; putting it back did not work: %w", what, err))
+		return
+	}
+	g.fail(nil)
+	g.log.Warn("repaired the kernel's rules", "lost", what)
+	select {
+	case g.told <- what:
+	default:
+		g.log.Error("dropped a notice of a repair, the audit is too slow", "lost", what)
+	}
+}
+
+// fail keeps and logs why the rules are not right, once per reason.
+func (g *Gate) fail(err error) {
+	if err != nil && (g.failed == nil || g.failed.Error() != err.Error()) {
+		g.log.Error("the kernel's rules are not as they should be", "err", err)
+	}
+	g.failed = err
+}
+
+// tell hands losses on without holding up the watch.
+func (g *Gate) tell(ctx context.Context) {
+	for {
+		select {
+		case what := <-g.told:
+			g.repaired(what)
+		default:
+			select {
+			case what := <-g.told:
+				g.repaired(what)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
