@@ -115,16 +115,16 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 
 	keepers.Go(func() { a.ledger.run(writing) })
 	keepers.Go(func() { a.follow(ctx) })
-	socket, err := a.serveAPI(ctx, stop, &keepers)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
 	if a.cfg.Intercept != nil {
 		if err := a.intercept(ctx, flowing, stop, &keepers); err != nil {
 			return err
 		}
 	}
+	socket, err := a.serveAPI(ctx, stop, &keepers)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
 	ready()
 	<-ctx.Done()
 	a.log.Info("stopping", "sessions", len(a.live.Sessions()))

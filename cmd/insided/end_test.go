@@ -23,6 +23,7 @@ type terminal struct {
 	screen bytes.Buffer
 	last   time.Time // when the last byte came
 	done   chan struct{}
+	ended  error // how ssh ended, after done
 }
 
 // sit opens a terminal session with a command in it.
@@ -41,8 +42,7 @@ func (h *house) sit(args ...string) *terminal {
 		h.t.Fatal(err)
 	}
 	go func() {
-		tm.cmd.Wait()
-		in.Close()
+		in.CloseWithError(tm.cmd.Wait())
 	}()
 	go func() {
 		defer close(tm.done)
@@ -56,6 +56,7 @@ func (h *house) sit(args ...string) *terminal {
 			}
 			tm.mu.Unlock()
 			if err != nil {
+				tm.ended = err
 				return
 			}
 		}
@@ -77,7 +78,16 @@ func (tm *terminal) lastByte() time.Time {
 
 func (h *house) shows(tm *terminal, text string) {
 	h.t.Helper()
-	h.until(fmt.Sprintf("the terminal shows %q; it shows %q", text, tail(tm.text())), func() bool { return strings.Contains(tm.text(), text) })
+	h.until(fmt.Sprintf("the terminal shows %q", text), func() bool {
+		select {
+		case <-tm.done:
+			if !strings.Contains(tm.text(), text) {
+				h.t.Fatalf("ssh ended (%v) without showing %q; the terminal shows %q", tm.ended, text, tail(tm.text()))
+			}
+		default:
+		}
+		return strings.Contains(tm.text(), text)
+	})
 }
 
 func tail(s string) string { return s[max(0, len(s)-500):] }
