@@ -2,8 +2,7 @@ package recording
 
 import (
 	"encoding/binary"
-	"encoding/hex"
-	"math/bits"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -29,14 +28,18 @@ func appendOutput(dst []byte, t time.Duration, p []byte) []byte {
 	text := (*scratch)[:0]
 	dst = appendStart(dst, t, 'b')
 	for i := 0; i < len(p); {
+		if p[i] < utf8.RuneSelf {
+			text = append(text, p[i])
+			i++
+			continue
+		}
 		r, n := utf8.DecodeRune(p[i:])
 		text = utf8.AppendRune(text, r)
-		if r == utf8.RuneError {
-			raw := p[i]
-			if n > 1 {
-				raw = 0 // a U+FFFD that was really sent
-			}
-			dst = hex.AppendEncode(dst, []byte{raw})
+		switch {
+		case r == utf8.RuneError && n == 1:
+			dst = appendHex(dst, p[i])
+		case r == utf8.RuneError: // that was really sent
+			dst = appendHex(dst, 0)
 		}
 		i += n
 	}
@@ -69,82 +72,89 @@ func appendStart(dst []byte, t time.Duration, kind byte) []byte {
 // asks for it escapes DEL, C1 and the line separators U+2028 and U+2029: a
 // .cast that is shown by cat(1) or pasted into a script must do no harm.
 func appendText(dst, p []byte) []byte {
-	for len(p) > 0 {
-		n := plain(p)
-		dst = append(dst, p[:n]...)
-		p = p[n:]
-		if len(p) == 0 {
-			break
-		}
-		switch c := p[0]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
-		case c == '\n':
-			dst = append(dst, '\\', 'n')
-		case c == '\r':
-			dst = append(dst, '\\', 'r')
-		case c == '\t':
-			dst = append(dst, '\\', 't')
-		case c < 0x80: // C0 and DEL
-			dst = appendEscape(dst, rune(c))
-		default: // what plain stops at above ASCII
-			r, size := utf8.DecodeRune(p)
-			dst = appendEscape(dst, r)
-			p = p[size:]
-			continue
-		}
-		p = p[1:]
-	}
-	return dst
-}
-
-func appendEscape(dst []byte, r rune) []byte {
-	const digits = "0123456789abcdef"
-	return append(dst, '\\', 'u', digits[r>>12&15], digits[r>>8&15], digits[r>>4&15], digits[r&15])
-}
-
-// plain returns how many bytes at the start of the UTF-8 text p stand in a
-// JSON string as they are.
-func plain(p []byte) int {
-	i := 0
-	for i < len(p) {
+	dst = slices.Grow(dst, 6*len(p)+8)
+	d, o := dst[:cap(dst)], len(dst)
+	for i := 0; i < len(p); {
 		if i+8 <= len(p) {
-			n := plainWord(binary.LittleEndian.Uint64(p[i:]))
-			if i += n; n == 8 {
+			// All eight are copied, and those that count are kept. A table is
+			// faster here than arithmetic on the word.
+			q := p[i : i+8 : i+8]
+			binary.LittleEndian.PutUint64(d[o:], binary.LittleEndian.Uint64(q))
+			if special[q[0]]|special[q[1]]|special[q[2]]|special[q[3]]|
+				special[q[4]]|special[q[5]]|special[q[6]]|special[q[7]] == 0 {
+				i, o = i+8, o+8
 				continue
 			}
+			for special[p[i]] == 0 {
+				i, o = i+1, o+1
+			}
 		}
-		switch c := p[i]; {
-		case c < 0x20 || c == '"' || c == '\\' || c == 0x7f:
-			return i
+		c := p[i]
+		switch {
 		case c < 0x80:
-			i++
-		case c == 0xc2:
-			if p[i+1] < 0xa0 { // C1
-				return i
-			}
+			e := &escapes[c]
+			binary.LittleEndian.PutUint64(d[o:], e.text)
+			i, o = i+1, o+e.n
+		case c == 0xc2 && p[i+1] < 0xa0: // C1
+			o = len(appendEscape(d[:o], rune(p[i+1])))
 			i += 2
-		case c == 0xe2:
-			if p[i+1] == 0x80 && p[i+2]|1 == 0xa9 { // U+2028, U+2029
-				return i
-			}
+		case c == 0xe2 && p[i+1] == 0x80 && p[i+2]|1 == 0xa9:
+			o = len(appendEscape(d[:o], 0x2000|rune(p[i+2]&0x3f)))
 			i += 3
 		default:
-			for i++; i < len(p) && p[i] >= 0x80 && p[i] != 0xc2 && p[i] != 0xe2; i++ {
-			}
+			d[o] = c
+			i, o = i+1, o+1
 		}
 	}
-	return i
+	return d[:o]
 }
 
-// plainWord returns how many of eight bytes, the lowest first, are ASCII that
-// stands in a JSON string as it is. Each test sets the high bit of the bytes
-// it looks for; a borrow may set it in bytes above a hit, never below.
-func plainWord(x uint64) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	quote, slash, del := x^ones*'"', x^ones*'\\', x^ones*0x7f
-	hit := x | (x-ones*0x20)&^x | (quote-ones)&^quote | (slash-ones)&^slash | (del-ones)&^del
-	return bits.TrailingZeros64(hit&high) / 8 // 64 zeros if nothing was hit
+// special is not zero for bytes that need a look: those that never stand in a
+// JSON string as they are, and C2 and E2, which begin C1 and the separators.
+var special = func() (all [0x100]byte) {
+	for c := range all {
+		if c < 0x20 || c == '"' || c == '\\' || c == 0x7f || c == 0xc2 || c == 0xe2 {
+			all[c] = 1
+		}
+	}
+	return all
+}()
+
+// escapes holds how each ASCII character stands in a JSON string: up to six
+// bytes, the first lowest.
+var escapes = func() (all [0x80]struct {
+	text uint64
+	n    int
+}) {
+	for c := range all {
+		text := []byte{byte(c)}
+		switch {
+		case c == '"' || c == '\\':
+			text = []byte{'\\', byte(c)}
+		case c == '\n':
+			text = []byte(`\n`)
+		case c == '\r':
+			text = []byte(`\r`)
+		case c == '\t':
+			text = []byte(`\t`)
+		case c < 0x20 || c == 0x7f:
+			text = appendEscape(nil, rune(c))
+		}
+		for i, b := range text {
+			all[c].text |= uint64(b) << (8 * i)
+		}
+		all[c].n = len(text)
+	}
+	return all
+}()
+
+func appendEscape(dst []byte, r rune) []byte {
+	return appendHex(appendHex(append(dst, '\\', 'u'), byte(r>>8)), byte(r))
+}
+
+func appendHex(dst []byte, c byte) []byte {
+	const digits = "0123456789abcdef"
+	return append(dst, digits[c>>4], digits[c&15])
 }
 
 // unfinished returns how many bytes at the end of p begin a character that

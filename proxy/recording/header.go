@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -66,22 +65,22 @@ func (h Header) line() ([]byte, error) {
 		Width:     clampSize(h.Width),
 		Height:    clampSize(h.Height),
 		Timestamp: max(h.Start.Unix(), 0),
-		Title:     cut(legible(h.Title), maxField),
+		Title:     fit(h.Title, maxField),
 		Inside: inside{
 			Start:   h.Start.UTC().Truncate(time.Microsecond),
-			Person:  cut(legible(h.Person), maxField),
-			Server:  cut(legible(h.Server), maxField),
-			Login:   cut(legible(h.Login), maxField),
-			Source:  cut(legible(h.Source), maxField),
-			Grant:   cut(legible(h.Grant), maxField),
-			Stay:    cut(legible(h.Stay), maxField),
-			Session: cut(legible(h.Session), maxField),
+			Person:  fit(h.Person, maxField),
+			Server:  fit(h.Server, maxField),
+			Login:   fit(h.Login, maxField),
+			Source:  fit(h.Source, maxField),
+			Grant:   fit(h.Grant, maxField),
+			Stay:    fit(h.Stay, maxField),
+			Session: fit(h.Session, maxField),
 			Channel: h.Channel,
-			Command: cut(legible(h.Command), maxCommand),
+			Command: fit(h.Command, maxCommand),
 		},
 	}
 	if h.Term != "" {
-		l.Env = map[string]string{"TERM": cut(legible(h.Term), maxField)}
+		l.Env = map[string]string{"TERM": fit(h.Term, maxField)}
 	}
 	// RFC 4254 section 6.2: zero dimensions must be ignored. Players divide
 	// by them.
@@ -132,34 +131,35 @@ func parseHeader(line []byte) (Header, error) {
 // struct winsize and other readers of asciicast have for it.
 func clampSize(n int) int { return min(max(n, 0), 65535) }
 
+// fit returns s as it goes into a header or a log: legible, and not much
+// longer than limit bytes unless much of it is not UTF-8.
+func fit(s string, limit int) string { return legible(cut(s, limit)) }
+
 // legible returns s with each byte that is not UTF-8 written as \xNN, which a
 // reader can still tell apart where JSON would make all of them U+FFFD.
 func legible(s string) string {
 	if utf8.ValidString(s) {
 		return s
 	}
-	var b strings.Builder
+	var b []byte
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if r == utf8.RuneError && n == 1 {
-			fmt.Fprintf(&b, `\x%02x`, s[i])
+			b = appendHex(append(b, '\\', 'x'), s[i])
 		} else {
-			b.WriteString(s[i : i+n])
+			b = append(b, s[i:i+n]...)
 		}
 		i += n
 	}
-	return b.String()
+	return string(b)
 }
 
-// cut shortens s to about limit bytes and says so.
+// cut shortens s to limit bytes and says so.
 func cut(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
 	mark := "… (cut, " + strconv.Itoa(len(s)) + " bytes)"
-	end := max(limit-len(mark), 0)
-	for end > 0 && !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + mark
+	s = s[:max(limit-len(mark), 0)]
+	return s[:len(s)-unfinished([]byte(s[max(len(s)-utf8.UTFMax, 0):]))] + mark
 }

@@ -38,16 +38,13 @@ type Event struct {
 // line returns the event as a line of at most maxLine.
 func (e Event) line() ([]byte, error) {
 	texts := []*string{&e.Kind, &e.Command, &e.Signal, &e.Op, &e.Path, &e.To, &e.SHA256, &e.Detail}
-	for _, s := range texts {
-		*s = legible(*s)
-	}
 	whole := make([]string, len(texts))
 	for i, s := range texts {
 		whole[i] = *s
 	}
 	for _, limit := range []int{maxLine, maxLine / 2, 8 << 10, 1 << 10} { // 8 × 1 KiB × 6 fits
 		for i, s := range texts {
-			*s = cut(whole[i], limit)
+			*s = fit(whole[i], limit)
 		}
 		b, err := json.Marshal(e)
 		if err != nil {

@@ -9,12 +9,24 @@ import (
 	"time"
 )
 
+// A fataler is a *testing.T or a *rapid.T.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// newRoot opens an empty folder, in memory where the machine has one: most
+// tests are not about the disk and would only wait for it.
 func newRoot(t testing.TB) *os.Root {
 	t.Helper()
-	root, err := os.OpenRoot(t.TempDir())
+	dir, err := os.MkdirTemp("/dev/shm", "inside-recording-")
 	if err != nil {
-		t.Fatal(err)
+		dir = t.TempDir()
 	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	root, err := os.OpenRoot(dir)
+	must(t, err)
 	t.Cleanup(func() { root.Close() })
 	return root
 }
@@ -29,7 +41,7 @@ func create(t testing.TB, root *os.Root, name string) *Writer {
 	return w
 }
 
-func must(t testing.TB, err error) {
+func must(t fataler, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -37,14 +49,14 @@ func must(t testing.TB, err error) {
 }
 
 // readFile reads a whole recording.
-func readFile(t testing.TB, root *os.Root, name string) (Header, []Frame, error) {
+func readFile(t fataler, root *os.Root, name string) (Header, []Frame, error) {
 	t.Helper()
 	b, err := root.ReadFile(name)
 	must(t, err)
 	return readBytes(t, b)
 }
 
-func readBytes(t testing.TB, b []byte) (Header, []Frame, error) {
+func readBytes(t fataler, b []byte) (Header, []Frame, error) {
 	t.Helper()
 	h, seq, err := Read(bytes.NewReader(b))
 	if err != nil {

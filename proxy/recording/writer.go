@@ -126,7 +126,7 @@ func (w *Writer) Output(p []byte) error {
 	if w.carried > 0 {
 		b = appendStart(b, t, 'c')
 		for _, c := range w.carry[:w.carried] {
-			b = append(b, "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+			b = appendHex(b, c)
 		}
 		b = append(b, "\"]\n"...)
 	}
@@ -167,7 +167,7 @@ func (w *Writer) Resize(width, height int) error {
 
 // Marker appends a labelled mark, such as a notice that was shown.
 func (w *Writer) Marker(label string) error {
-	return w.event('m', []byte(cut(legible(label), maxText)))
+	return w.event('m', []byte(fit(label, maxText/4)))
 }
 
 func (w *Writer) event(kind byte, text []byte) error {
