@@ -23,6 +23,13 @@ type kernel struct {
 	ns      netns.NsHandle // closed (-1) when it is the process's own, as it is outside tests
 }
 
+// processNS is the namespace the process was started in, read before any thread
+// could move.
+var processNS = func() (st unix.Stat_t) {
+	unix.Stat("/proc/self/ns/net", &st)
+	return st
+}()
+
 func openKernel() (*kernel, error) {
 	k := &kernel{sockets: map[int]*nl.SocketHandle{}, ns: netns.None()}
 	for _, protocol := range []int{unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER} {
@@ -39,12 +46,12 @@ func openKernel() (*kernel, error) {
 		k.close()
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	var process, thread unix.Stat_t
-	if err := errors.Join(unix.Stat("/proc/self/ns/net", &process), unix.Stat("/proc/thread-self/ns/net", &thread)); err != nil {
+	var here unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil {
 		k.close()
 		return nil, fmt.Errorf("network namespace: %w", err)
 	}
-	if process.Ino != thread.Ino {
+	if here.Ino != processNS.Ino {
 		ns, err := netns.Get()
 		if err != nil {
 			k.close()
