@@ -179,7 +179,7 @@ func TestAStayGoesOnBetweenConnections(t *testing.T) {
 		t.Fatalf("%d sessions, want 3", len(sessions))
 	}
 	for _, s := range sessions {
-		if s.Stay != stays[0].ID || s.Cause != "client-left" && s.Cause != "server-left" {
+		if s = h.ended(s.ID); s.Stay != stays[0].ID || s.Cause != "client-left" && s.Cause != "server-left" {
 			t.Errorf("session %+v, want it in stay %s and left by a side", s, stays[0].ID)
 		}
 	}
