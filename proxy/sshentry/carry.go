@@ -31,15 +31,15 @@ const (
 
 // carry relays until somebody leaves or the house ends the flow.
 func (f *flow) carry(ctx context.Context) error {
-	f.spawn(f.waitForClient)
-	f.spawn(func() { f.serveClientChannels(ctx) })
-	f.spawn(f.serveClientRequests)
-	f.spawn(f.showNotices)
 	if side := f.approach.last.in; side != nil {
 		f.join(side)
 	} else {
 		f.spawn(f.watchRoom)
 	}
+	f.spawn(f.waitForClient)
+	f.spawn(func() { f.serveClientChannels(ctx) })
+	f.spawn(f.serveClientRequests)
+	f.spawn(f.showNotices)
 
 	select {
 	case <-ctx.Done():

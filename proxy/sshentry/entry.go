@@ -90,7 +90,10 @@ func (e *Entry) Serve(ctx context.Context, client net.Conn, v proxy.Visit) (err 
 	return f.carry(ctx)
 }
 
-const defaultLoginGrace = 30 * time.Second
+const (
+	defaultLoginGrace = 30 * time.Second
+	serverPause       = 100 * time.Millisecond // see wire.digest
+)
 
 // A flow is one client's connection, the server's that belongs to it, and
 // everything that runs between them.
@@ -190,6 +193,7 @@ func (f *flow) dial(ctx context.Context) error {
 	}
 	f.server = newWire(conn)
 	f.server.release() // only strangers are held back
+	f.server.pause = serverPause
 	return nil
 }
 

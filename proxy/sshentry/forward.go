@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -38,7 +39,7 @@ func (f *flow) openForward(nc ssh.NewChannel, v policy.Verdict, opened func()) {
 		nc.Reject(ssh.Prohibited, plainLine(policy.NoForwarding.Sentence(), maxName))
 		return
 	}
-	if err := f.waitReady(); err != nil {
+	if err := f.waitReady(0); err != nil {
 		nc.Reject(ssh.Prohibited, err.Error())
 		return
 	}
@@ -175,7 +176,7 @@ func (f *flow) remoteForward(r *ssh.Request) (bool, []byte) {
 			return false, nil
 		}
 	}
-	if f.waitReady() != nil {
+	if f.waitReady(remoteForwardPatience) != nil {
 		return false, nil
 	}
 	if !cancel && !f.expectForward(want, true) {
@@ -223,12 +224,24 @@ func (f *flow) expectForward(w forward, yes bool) bool {
 var errNoLogin = errors.New("the server still waits for your login: use ssh -A, or open a session and type the password there")
 
 // waitReady waits for the login at the server to be completed by a session. If
-// there is none, there is nothing to wait for.
-func (f *flow) waitReady() error {
+// there is none within patience, there is nothing to wait for.
+func (f *flow) waitReady(patience time.Duration) error {
+	if f.isReady() {
+		return nil
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-f.ready:
+		return nil
+	case <-f.over:
+		return errNoLogin
+	case <-timer.C:
+	}
 	f.mu.Lock()
 	none := f.sessions == 0
 	f.mu.Unlock()
-	if none && !f.isReady() {
+	if none {
 		return errNoLogin
 	}
 	select {
@@ -238,6 +251,9 @@ func (f *flow) waitReady() error {
 		return errNoLogin
 	}
 }
+
+// OpenSSH asks for `ssh -R` before it opens the session that lends the agent.
+const remoteForwardPatience = 5 * time.Second
 
 // isLoopback reports whether a listening address stays on the server itself. The
 // empty one and "*" mean every address.

@@ -390,7 +390,7 @@ func (o outcome) String() string {
 // sshArgs are the arguments every ssh of these tests gets.
 func (g *gate) sshArgs(more ...string) []string {
 	return append([]string{"-F", "none", "-o", "UserKnownHostsFile=" + g.known, "-o", "StrictHostKeyChecking=yes",
-		"-o", "IdentitiesOnly=yes", "-o", "NumberOfPasswordPrompts=1", "-p", fmt.Sprint(g.addr.Port())}, more...)
+		"-p", fmt.Sprint(g.addr.Port())}, more...)
 }
 
 // A client is how ssh is run.
@@ -398,6 +398,7 @@ type client struct {
 	password string // typed at every prompt; "" is BatchMode
 	key      string // an identity file
 	agent    string // SSH_AUTH_SOCK
+	prompts  int    // how often a password is typed; 0 is once
 	stdin    io.Reader
 	env      []string
 }
@@ -406,17 +407,15 @@ func (g *gate) command(c client, name string, args ...string) *exec.Cmd {
 	pre := g.sshArgs()
 	if name != "ssh" {
 		pre[len(pre)-2] = "-P"
-		if name == "sftp" || name == "scp" {
-			pre[len(pre)-2] = "-P"
-		}
 	}
+	pre = append(pre, "-o", fmt.Sprintf("NumberOfPasswordPrompts=%d", max(1, c.prompts)))
 	if c.key != "" {
 		pre = append(pre, "-i", c.key)
 	} else if c.agent == "" {
 		pre = append(pre, "-o", "PubkeyAuthentication=no")
 	}
-	if c.agent != "" {
-		pre = append(pre, "-o", "IdentitiesOnly=no")
+	if c.agent == "" {
+		pre = append(pre, "-o", "IdentitiesOnly=yes")
 	}
 	if c.password == "" {
 		pre = append(pre, "-o", "BatchMode=yes")

@@ -38,6 +38,8 @@ type session struct {
 	waiting  []*ssh.Request
 	record   *record
 	sniffer  sniffer
+	agentErr error // why the agent was of no use
+	promised bool  // the client was told that its command runs, before it did
 
 	// writing keeps apart what goes to a terminal: output, notices, and the
 	// end of output.
@@ -101,6 +103,8 @@ func (f *flow) openSession(ctx context.Context, nc ssh.NewChannel, opened func()
 	f.serveChannel(down, requests)
 	defer f.drained(down)
 	defer f.drained(s)
+	defer s.record.close()
+	defer f.removeScreen(s)
 	if s.up != nil {
 		s.attend(upRequests)
 	}
@@ -112,9 +116,7 @@ func (f *flow) openSession(ctx context.Context, nc ssh.NewChannel, opened func()
 func (s *session) serveClient(ctx context.Context, requests <-chan *ssh.Request) {
 	for r := range requests {
 		ok, begun := s.clientRequest(ctx, r)
-		if r.WantReply {
-			r.Reply(ok, nil)
-		}
+		s.answer(r, ok)
 		if begun {
 			s.run()
 		}
@@ -243,10 +245,6 @@ func (s *session) begin(ctx context.Context, r *ssh.Request) bool {
 	if s.isStarting() {
 		return false // one for each channel (RFC 4254 section 6.5)
 	}
-	event := recording.Event{Kind: r.Type, Channel: s.number, Command: command}
-	if s.f.note(event) != nil {
-		return false
-	}
 	s.record.header.Command = command
 	s.record.header.Channel = s.number
 	s.watchTransfer(r.Type, command)
@@ -255,6 +253,10 @@ func (s *session) begin(ctx context.Context, r *ssh.Request) bool {
 		return false
 	}
 	if s.up == nil && !s.enter(ctx, r) {
+		s.turnDown()
+		return false
+	}
+	if s.f.note(recording.Event{Kind: r.Type, Channel: s.number, Command: command}) != nil {
 		return false
 	}
 	s.mu.Lock()
@@ -265,6 +267,9 @@ func (s *session) begin(ctx context.Context, r *ssh.Request) bool {
 		return true
 	}
 	s.notStarted()
+	if s.promised {
+		s.turnDown()
+	}
 	return false
 }
 

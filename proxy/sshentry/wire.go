@@ -13,7 +13,8 @@ import (
 // A wire is one of the two TCP connections of a flow, as x/crypto/ssh uses it.
 type wire struct {
 	net.Conn
-	broken atomic.Bool // the peer is gone: reading came to an end
+	broken atomic.Bool   // the peer is gone: reading came to an end
+	pause  time.Duration // how long that is kept back, see digest
 
 	closed    chan struct{}
 	closeOnce sync.Once
@@ -86,9 +87,24 @@ func (w *wire) Read(p []byte) (int, error) {
 		w.early += n // wraps after exabytes; nobody looks once released
 	}
 	if err != nil {
+		w.digest()
 		w.broken.Store(true)
 	}
 	return n, err
+}
+
+// digest gives what came before the end of a connection the time to be
+// understood. A server may close a channel and its connection in one breath;
+// whoever handles the channel then has to know whether the server closed it or
+// the connection broke: the first is a command that ended, the second one that
+// was torn off, and the library reports both alike.
+func (w *wire) digest() {
+	pause := time.NewTimer(w.pause)
+	defer pause.Stop()
+	select {
+	case <-w.closed:
+	case <-pause.C:
+	}
 }
 
 // Close closes the connection; what is in the kernel's queue is still sent.
