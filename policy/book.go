@@ -48,9 +48,9 @@ func (v Verdict) Allowed() bool { return v.Denial == "" }
 // Grants are found by who and where: a person is one "who" for itself and one
 // for each group that holds it, a server likewise is several "wheres", and a
 // cell is the grants of one who for one where. A decision looks up the cells
-// of the person's whos and the server's wheres and nothing else. Numbers are
-// positions: persons first, then person groups; servers first, then server
-// groups.
+// of the person's whos and the server's wheres and nothing else. Whos and
+// wheres are numbers: persons first, then person groups; servers first, then
+// server groups.
 type Book struct {
 	facts Facts
 
@@ -58,15 +58,16 @@ type Book struct {
 	servers      index[ServerID, Server]
 	personGroups index[GroupID, Group]
 	serverGroups index[GroupID, Group]
-	grantByID    map[GrantID]int32
+	grantByID    map[GrantID]*grant
 
 	personAt prefixMap[holder] // by address
 	serverAt prefixMap[int32]
 
-	grants []grant   // by id, the oldest first
+	grants []grant   // by cell, in each the oldest first
 	whos   [][]int32 // of each person, sorted; only those that have grants
 	wheres [][]int32 // of each server, likewise
 	cells  [][]cell  // of each who, sorted by where
+	sieve  sieve     // of the whos and wheres that have a cell
 }
 
 // A grant is a Grant as the book uses it.
@@ -79,7 +80,7 @@ type grant struct {
 // A cell is the grants of one who for one where.
 type cell struct {
 	where  int32
-	grants []int32
+	grants []grant
 }
 
 // NewBook indexes the facts and keeps them: they must not be changed
@@ -164,32 +165,34 @@ func (b *Book) indexGrants() error {
 		}
 		b.grants = append(b.grants, g)
 	}
-	slices.SortFunc(b.grants, func(x, y grant) int { return compareGrantIDs(x.ID, y.ID) })
-
-	b.grantByID = make(map[GrantID]int32, len(b.grants))
-	byCell := make([]int32, len(b.grants))
-	for i, g := range b.grants {
+	slices.SortFunc(b.grants, func(x, y grant) int {
+		switch { // most differ in the first: cmp.Or would compare ids each time
+		case x.who != y.who:
+			return cmp.Compare(x.who, y.who)
+		case x.where != y.where:
+			return cmp.Compare(x.where, y.where)
+		}
+		return compareGrantIDs(x.ID, y.ID)
+	})
+	b.grantByID = make(map[GrantID]*grant, len(b.grants))
+	for i := range b.grants {
+		g := &b.grants[i]
 		if _, taken := b.grantByID[g.ID]; taken || g.ID == "" {
 			return fmt.Errorf("grant id %q is empty or given twice", g.ID)
 		}
-		b.grantByID[g.ID] = int32(i)
-		byCell[i] = int32(i)
+		b.grantByID[g.ID] = g
 	}
-	slices.SortFunc(byCell, func(i, j int32) int {
-		x, y := &b.grants[i], &b.grants[j]
-		return cmp.Or(cmp.Compare(x.who, y.who), cmp.Compare(x.where, y.where), cmp.Compare(i, j))
-	})
 	b.cells = make([][]cell, len(b.facts.Persons)+len(b.facts.PersonGroups))
-	for len(byCell) > 0 {
-		first := &b.grants[byCell[0]]
-		n := slices.IndexFunc(byCell, func(i int32) bool {
-			return b.grants[i].who != first.who || b.grants[i].where != first.where
-		})
+	b.sieve = newSieve(len(b.grants))
+	for rest := b.grants; len(rest) > 0; {
+		who, where := rest[0].who, rest[0].where
+		n := slices.IndexFunc(rest, func(g grant) bool { return g.who != who || g.where != where })
 		if n < 0 {
-			n = len(byCell)
+			n = len(rest)
 		}
-		b.cells[first.who] = append(b.cells[first.who], cell{first.where, byCell[:n:n]})
-		byCell = byCell[n:]
+		b.cells[who] = append(b.cells[who], cell{where, rest[:n]})
+		b.sieve.add(who, where)
+		rest = rest[n:]
 	}
 	return nil
 }
@@ -221,7 +224,10 @@ func (b *Book) newGrant(g *Grant) (grant, error) {
 
 // compareGrantIDs orders decimal numbers by their value, anything else stably.
 func compareGrantIDs(x, y GrantID) int {
-	return cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+	if len(x) != len(y) {
+		return cmp.Compare(len(x), len(y))
+	}
+	return cmp.Compare(x, y)
 }
 
 func (b *Book) indexGroups() (err error) {

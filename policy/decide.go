@@ -24,14 +24,10 @@ func (b *Book) Decide(f Flow, now time.Time) Verdict {
 	best := contest{verdict: v}
 	best.verdict.Denial = NoGrant
 	for _, who := range b.whos[at.person] {
-		cells := b.cells[who]
 		for _, where := range b.wheres[at.server] {
-			i, ok := slices.BinarySearchFunc(cells, where, func(c cell, where int32) int { return int(c.where - where) })
-			if cells = cells[i:]; !ok {
-				continue
-			}
-			for _, g := range cells[0].grants {
-				best.enter(g, &b.grants[g], at.client, f, now)
+			grants := b.cell(who, where)
+			for i := range grants {
+				best.enter(&grants[i], at.client, f, now)
 			}
 		}
 	}
@@ -47,15 +43,14 @@ func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {
 	}
 	best := contest{verdict: v}
 	best.verdict.Denial = NoGrant
-	i, known := b.grantByID[id]
+	g, known := b.grantByID[id]
 	if !known {
 		return best.verdict
 	}
-	g := &b.grants[i]
 	_, forPerson := slices.BinarySearch(b.whos[at.person], g.who)
 	_, forServer := slices.BinarySearch(b.wheres[at.server], g.where)
 	if forPerson && forServer {
-		best.enter(i, g, at.client, f, now)
+		best.enter(g, at.client, f, now)
 	}
 	return best.verdict
 }
@@ -64,11 +59,10 @@ func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {
 // (revoked, expired, not yet, outside its schedule), and until when; a zero
 // until of a grant that serves is forever.
 func (b *Book) Standing(id GrantID, now time.Time) (until time.Time, d Denial) {
-	i, known := b.grantByID[id]
+	g, known := b.grantByID[id]
 	if !known {
 		return time.Time{}, NoGrant
 	}
-	g := &b.grants[i]
 	if d = g.standing(now); d != "" {
 		return time.Time{}, d
 	}
@@ -131,32 +125,28 @@ func (s *Server) listens(p Protocol, port uint16) bool {
 }
 
 // A contest keeps the best of the grants that entered it.
-type contest struct {
-	verdict Verdict
-	best    int32 // the position of the verdict's grant
-}
+type contest struct{ verdict Verdict }
 
-func (c *contest) enter(i int32, g *grant, client netip.Addr, f Flow, now time.Time) {
+func (c *contest) enter(g *grant, client netip.Addr, f Flow, now time.Time) {
 	denial := g.check(client, f, now)
 	var until time.Time
 	if denial == "" {
 		until = g.until(now)
 	}
-	if c.beatenBy(i, denial, until) {
-		c.best = i
+	if c.beatenBy(g.ID, denial, until) {
 		c.verdict.Grant, c.verdict.Denial, c.verdict.Until = g.Grant, denial, until
 	}
 }
 
-func (c *contest) beatenBy(i int32, denial Denial, until time.Time) bool {
+func (c *contest) beatenBy(id GrantID, denial Denial, until time.Time) bool {
 	held := &c.verdict
 	switch {
 	case denial != held.Denial:
 		return denial == "" || held.Denial != "" && denial.rank() > held.Denial.rank()
 	case denial != "":
-		return i > c.best
+		return compareGrantIDs(id, held.Grant.ID) > 0
 	case until.Equal(held.Until):
-		return i < c.best
+		return compareGrantIDs(id, held.Grant.ID) < 0
 	default:
 		return !held.Until.IsZero() && (until.IsZero() || until.After(held.Until))
 	}
@@ -198,9 +188,8 @@ func (g *grant) until(now time.Time) time.Time {
 	if len(g.when) == 0 {
 		return g.End
 	}
-	edge := unionEdge(g.when, now, g.End)
-	if edge.IsZero() || !g.End.IsZero() && g.End.Before(edge) {
-		return g.End
+	if edge := unionEdge(g.when, now, g.End); !edge.IsZero() {
+		return edge
 	}
-	return edge
+	return g.End
 }

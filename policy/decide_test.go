@@ -2,8 +2,12 @@ package policy_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -207,8 +211,12 @@ func TestAnEnabledServerReplacesADisabledOneOfTheSameAddress(t *testing.T) {
 }
 
 func TestDenialsSpeakToThePerson(t *testing.T) {
-	if n := len(policy.Denials()); n != 21 {
-		t.Errorf("%d denials, want 21", n)
+	var listed []string
+	for _, d := range policy.Denials() {
+		listed = append(listed, string(d))
+	}
+	if diff := cmp.Diff(constants(t, "denial.go", "Denial"), listed); diff != "" {
+		t.Errorf("Denials() and the constants differ (-constants +Denials):\n%s", diff)
 	}
 	for _, d := range policy.Denials() {
 		checkSentence(t, string(d), d.Sentence())
@@ -222,16 +230,42 @@ func TestDenialsSpeakToThePerson(t *testing.T) {
 }
 
 func TestEndCausesSpeakToThePerson(t *testing.T) {
-	for _, c := range []policy.EndCause{
-		policy.ClientLeft, policy.ServerLeft, policy.GrantExpired, policy.GrantRevoked,
-		policy.ScheduleClosed, policy.AdminEnded, policy.NoLongerAllowed, policy.RecordingFailed,
-		policy.GateShutdown, policy.GateCrashed, policy.Failed,
-	} {
+	for _, token := range constants(t, "stay.go", "EndCause") {
+		c := policy.EndCause(token)
 		checkSentence(t, string(c), c.Error())
 	}
 	if got, want := policy.GrantExpired.Error(), "your grant has expired"; got != want {
 		t.Errorf("grant-expired says %q, want %q", got, want)
 	}
+}
+
+// constants returns the values of a file's string constants of one type, in
+// the order they are declared in.
+func constants(t *testing.T, file, typ string) []string {
+	t.Helper()
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == typ {
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, value)
+		}
+		return true
+	})
+	if len(values) == 0 {
+		t.Fatalf("%s declares no constant of type %s", file, typ)
+	}
+	return values
 }
 
 func checkSentence(t *testing.T, token, sentence string) {

@@ -13,8 +13,8 @@ func (b *Book) ServerGroup(id GroupID) *Group       { return b.serverGroups.find
 func (b *Book) ServerGroupNamed(name string) *Group { return b.serverGroups.named(name) }
 
 func (b *Book) Grant(id GrantID) *Grant {
-	if i, ok := b.grantByID[id]; ok {
-		return b.grants[i].Grant
+	if g, ok := b.grantByID[id]; ok {
+		return g.Grant
 	}
 	return nil
 }

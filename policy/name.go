@@ -33,7 +33,7 @@ func PersonName(typed string) (string, error) {
 		}
 		folded, ok := foldLetter(r)
 		if !ok {
-			return "", fmt.Errorf("%q in the name %q cannot be used: use letters, digits, spaces, dots, dashes and underscores", r, typed)
+			return "", fmt.Errorf("%q (%U) in the name %q cannot be used: use letters, digits, spaces, dots, dashes and underscores", r, r, typed)
 		}
 		if gap && folded != "" {
 			name.WriteByte('.')
@@ -111,7 +111,7 @@ func CheckName(name string) error {
 	}
 	for _, r := range name {
 		if r >= utf8.RuneSelf || !isNameByte(byte(r)) {
-			return fmt.Errorf("%q in the name %q cannot be used: use letters, digits, dots, dashes and underscores", r, name)
+			return fmt.Errorf("%q (%U) in the name %q cannot be used: use letters, digits, dots, dashes and underscores", r, r, name)
 		}
 	}
 	if !isAlphanumeric(name[0]) {

@@ -23,15 +23,15 @@ func mergeByZone(schedules []Schedule) []Schedule {
 	return merged
 }
 
-// unionHorizon bounds the search for the end of windows that follow one
-// another without a gap. Two schedules in zones that change their clocks on
-// different days may have their first gap months away, but not years.
+// unionHorizon is how far the end of windows that follow one another without a
+// gap is looked for. Schedules in zones that change their clocks on different
+// days may have their first gap months away. After a year and a month every
+// pair of their offsets has had its turn; what has had no gap by then has none.
 const unionHorizon = 400 * 24 * time.Hour
 
 // unionEdge returns the first moment after now at which none of the schedules
-// contains it any more, zero when there is none; one of them must contain now.
-// It looks no further than the limit (zero: none) and the horizon, and then
-// returns a moment beyond them up to which it found no gap.
+// contains it any more; one of them must contain now. It returns zero when
+// there is no such moment before the limit (a zero limit is none).
 func unionEdge(schedules []Schedule, now, limit time.Time) time.Time {
 	for t := now; ; {
 		var reach time.Time // as far as the schedules open at t carry
@@ -51,7 +51,7 @@ func unionEdge(schedules []Schedule, now, limit time.Time) time.Time {
 		case reach.IsZero():
 			return t
 		case !limit.IsZero() && !reach.Before(limit), reach.Sub(now) > unionHorizon:
-			return reach
+			return time.Time{}
 		}
 		t = reach
 	}
