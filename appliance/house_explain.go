@@ -120,13 +120,16 @@ type judged struct {
 	hint   string
 }
 
-// better prefers who may enter, for longer, and of misses the nearer one.
+// better prefers, as the book does, who may enter, for longer, and of misses
+// the nearer one, of misses alike the newer grant.
 func (j judged) better(than judged) bool {
 	switch {
 	case j.denial != than.denial:
 		order := policy.Denials()
 		return j.denial == "" || than.denial != "" && slices.Index(order, j.denial) > slices.Index(order, than.denial)
-	case j.denial != "" || than.until.IsZero():
+	case j.denial != "":
+		return byNumber(string(j.grant), string(than.grant)) > 0
+	case than.until.IsZero():
 		return false
 	}
 	return j.until.IsZero() || j.until.After(than.until)

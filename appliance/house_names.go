@@ -70,12 +70,12 @@ func unknown(noun, name string, names []string) error {
 }
 
 // nearest returns the name fewest changes away from the one typed, "" when
-// none is near.
+// none is near: one change in three letters.
 func nearest(typed string, names []string) string {
 	if len(typed) > 80 {
 		return ""
 	}
-	best, least := "", len(typed)/3+2
+	best, least := "", max(1, len(typed)/3)+1
 	for _, name := range names {
 		if d := distance(typed, name); d < least {
 			best, least = name, d
@@ -84,26 +84,30 @@ func nearest(typed string, names []string) string {
 	return best
 }
 
-// distance counts the letters to insert, remove or replace to make b of a
-// (Levenshtein).
+// distance counts the letters to insert, remove, replace or swap with the next
+// to make b of a.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			replaced := rows[i-1][j-1]
+			if a[i-1] != b[j-1] {
+				replaced++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			rows[i][j] = min(replaced, rows[i-1][j]+1, rows[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
 		}
 	}
-	return row[len(b)]
+	return rows[len(a)][len(b)]
 }
 
 // namer turns ids of one book into names; an id the book does not have is

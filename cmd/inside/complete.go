@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,17 +21,20 @@ type names func(ctx context.Context) ([]string, error)
 // daemon that is not there completes nothing: the prompt is not the place for
 // errors.
 func (c *cli) complete(of ...names) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		if len(args) >= len(of) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(contextOf(cmd)), completionTime)
 		defer cancel()
 		all, _ := of[len(args)](ctx)
-		for i, name := range all {
-			all[i] = escape(name)
+		var fit []cobra.Completion
+		for _, name := range all {
+			if strings.HasPrefix(name, typed) {
+				fit = append(fit, name)
+			}
 		}
-		return all, cobra.ShellCompDirectiveNoFileComp
+		return fit, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

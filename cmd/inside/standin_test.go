@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/pawelmojski/inside/appliance"
+	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/store"
+)
+
+// A standIn takes the place of the part of a gate that needs a kernel and
+// people: it carries sessions that nobody typed. Everything else is the real
+// thing: API, house, book, store, recordings.
+type standIn struct {
+	socket string
+	store  *store.Store
+	book   atomic.Pointer[policy.Book]
+	root   *os.Root
+	stop   func()
+
+	mu       sync.Mutex
+	sessions map[policy.SessionID]*carried
+	keys     map[netip.AddrPort][]ssh.Signer
+}
+
+type carried struct {
+	policy.Session
+	flow     policy.Flow
+	terminal *recording.Writer
+	log      *recording.Log
+}
+
+func openGate(t *testing.T, database, dir string) *standIn {
+	ctx := context.Background()
+	s, err := store.Open(ctx, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recordings := filepath.Join(dir, "recordings")
+	if err := os.Mkdir(recordings, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(recordings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &standIn{
+		socket: filepath.Join(dir, "run", "inside.sock"), store: s, root: root,
+		sessions: map[policy.SessionID]*carried{}, keys: map[netip.AddrPort][]ssh.Signer{},
+	}
+	if err := g.refresh(ctx); err != nil {
+		t.Fatal(err)
+	}
+	l, err := api.Listen(g.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(ctx, l, g.house()) }()
+	g.stop = func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("api: %v", err)
+		}
+	}
+	return g
+}
+
+func (g *standIn) house() *appliance.House {
+	return &appliance.House{
+		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g,
+		Records: g.root, Now: time.Now, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
+	}
+}
+
+func (g *standIn) close() {
+	g.stop()
+	for id := range g.Sessions() {
+		g.EndSession(id, policy.GateShutdown)
+	}
+	g.store.Close()
+	g.root.Close()
+}
+
+// refresh does what a gate does: a new book, and everybody is asked again.
+func (g *standIn) refresh(ctx context.Context) error {
+	facts, err := g.store.Facts(ctx)
+	if err != nil {
+		return err
+	}
+	book, err := policy.NewBook(facts)
+	if err != nil {
+		return err
+	}
+	g.book.Store(book)
+	g.mu.Lock()
+	var over []policy.SessionID
+	for id, se := range g.sessions {
+		if !book.DecideBy(se.Grant, se.flow, time.Now()).Allowed() {
+			over = append(over, id)
+		}
+	}
+	g.mu.Unlock()
+	for _, id := range over {
+		g.EndSession(id, policy.GrantRevoked)
+	}
+	return nil
+}
+
+func (g *standIn) enter(ctx context.Context, person, server, login string) (string, error) {
+	b := g.book.Load()
+	p, s := b.PersonNamed(person), b.ServerNamed(server)
+	f := policy.Flow{
+		Client: netip.AddrPortFrom(p.Addresses[0].Prefix.Addr(), 50123), Dest: netip.AddrPortFrom(s.Prefix.Addr(), 22),
+		Protocol: policy.SSH, Login: login,
+	}
+	v := b.Decide(f, time.Now())
+	if !v.Allowed() {
+		e := store.Entry{Time: time.Now(), Gate: "gate-1", Client: f.Client, Dest: f.Dest, Protocol: f.Protocol, Login: login,
+			Person: p.ID, Server: s.ID, Denial: v.Denial, Detail: "asked for by a story"}
+		return "", errors.Join(fmt.Errorf("denied: %s", v.Denial), g.store.Deny(ctx, e))
+	}
+	se, _, err := g.store.Enter(ctx, policy.Session{
+		ID: policy.SessionID(strings.ToLower(rand.Text())), Person: p.ID, Server: s.ID, Grant: v.Grant.ID, Protocol: f.Protocol,
+		Login: login, Client: f.Client, Dest: f.Dest, Gate: "gate-1", Start: time.Now(),
+	})
+	if err != nil {
+		return "", err
+	}
+	folder := se.Start.UTC().Format("2006/01/02/") + string(se.ID)
+	if err := g.root.MkdirAll(folder, 0o750); err != nil {
+		return "", err
+	}
+	dir, err := g.root.OpenRoot(folder)
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	c := &carried{Session: se, flow: f}
+	if c.log, err = recording.CreateLog(dir); err != nil {
+		return "", err
+	}
+	c.terminal, err = recording.Create(dir, "0.cast", recording.Header{Width: 80, Height: 24, Start: se.Start, Person: person, Session: string(se.ID)})
+	if err != nil {
+		return "", err
+	}
+	g.mu.Lock()
+	g.sessions[se.ID] = c
+	g.mu.Unlock()
+	return string(se.ID), c.log.Append(recording.Event{Time: se.Start, Kind: "exec", Command: "uptime"})
+}
+
+func (g *standIn) show(id, text string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sessions[policy.SessionID(id)].terminal.Output([]byte(text))
+}
+
+func (g *standIn) leave(id string) error {
+	if !g.EndSession(policy.SessionID(id), policy.ClientLeft) {
+		return fmt.Errorf("no session %s", id)
+	}
+	return nil
+}
+
+// Sessions, EndSession, EndStay and Status make it an appliance.Live.
+
+func (g *standIn) Sessions() map[policy.SessionID]appliance.Traffic {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := map[policy.SessionID]appliance.Traffic{}
+	for id := range g.sessions {
+		all[id] = appliance.Traffic{In: 1500, Out: 3 << 20}
+	}
+	return all
+}
+
+func (g *standIn) EndSession(id policy.SessionID, why policy.EndCause) bool {
+	g.mu.Lock()
+	c, ok := g.sessions[id]
+	delete(g.sessions, id)
+	g.mu.Unlock()
+	if ok {
+		exit := 0
+		c.log.Append(recording.Event{Kind: "exit", Exit: &exit})
+		c.terminal.Close()
+		c.log.Close()
+		g.store.Leave(context.Background(), id, time.Now(), why)
+	}
+	return ok
+}
+
+func (g *standIn) EndStay(id policy.StayID, why policy.EndCause) {
+	g.mu.Lock()
+	var resting []policy.SessionID
+	for session, c := range g.sessions {
+		if c.Stay == id {
+			resting = append(resting, session)
+		}
+	}
+	g.mu.Unlock()
+	for _, session := range resting {
+		g.EndSession(session, why)
+	}
+}
+
+func (g *standIn) Status(ctx context.Context) api.Status {
+	s := api.Status{Version: "test", Started: time.Now(), Rules: api.Part{OK: true}, Recorder: api.Part{OK: true}, Database: api.Part{OK: true}}
+	if err := g.store.Ping(ctx); err != nil {
+		s.Database = api.Part{Detail: err.Error()}
+	}
+	return s
+}
+
+// Own and Import make it an appliance.Keys.
+
+func (g *standIn) Own(_ context.Context, dest netip.AddrPort) ([]ssh.Signer, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.keys[dest]) == 0 {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		key, err := ssh.NewSignerFromKey(private)
+		if err != nil {
+			return nil, err
+		}
+		g.keys[dest] = []ssh.Signer{key}
+	}
+	return g.keys[dest], nil
+}
+
+func (g *standIn) Import(dest netip.AddrPort, pem []byte) (ssh.PublicKey, error) {
+	key, err := ssh.ParsePrivateKey(pem)
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.keys[dest] = []ssh.Signer{key}
+	return key.PublicKey(), nil
+}

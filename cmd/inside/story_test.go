@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pawelmojski/inside/store/storetest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"inside": main})
+}
+
+// Each story under testdata/script runs the real command against the real API
+// over a real store, once for each engine. What a gate would carry is carried
+// by a stand-in: see standin_test.go.
+func TestStories(t *testing.T) {
+	engines := map[string]func(testing.TB) string{"sqlite": storetest.SQLite, "postgresql": storetest.PostgreSQL}
+	for name, database := range engines {
+		t.Run(name, func(t *testing.T) {
+			testscript.Run(t, testscript.Params{
+				Dir:                 "testdata/script",
+				RequireExplicitExec: true,
+				Setup: func(env *testscript.Env) error {
+					// The path of a unix socket must be short (108 bytes).
+					dir, err := os.MkdirTemp("", "inside")
+					if err != nil {
+						return err
+					}
+					env.Defer(func() { os.RemoveAll(dir) })
+					g := openGate(t, database(t), dir)
+					env.Defer(g.close)
+					env.Values[gateKey{}] = g
+					env.Setenv("INSIDE_SOCKET", g.socket)
+					env.Setenv("TZ", "Europe/Warsaw")
+					env.Setenv("TURNED", "abc\u202edef\u200b")
+					env.Setenv("NEWLINE", "a\nb")
+					env.Setenv("LOGIN", "\x1b[31m\u009b\xff")
+					return nil
+				},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits":         exits,
+					"enter":         enter,
+					"shows":         shows,
+					"leave":         leave,
+					"lose-database": loseDatabase,
+				},
+			})
+		})
+	}
+}
+
+type gateKey struct{}
+
+func gateOf(ts *testscript.TestScript) *standIn { return ts.Value(gateKey{}).(*standIn) }
+
+// exits CODE PROGRAM ARGS… runs a program that must end with this exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits code program args…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// enter VAR PERSON SERVER LOGIN lets a person in at the stand-in, if the book
+// does, and puts the session's id into VAR.
+func enter(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 {
+		ts.Fatalf("usage: enter VAR person server login")
+	}
+	id, err := gateOf(ts).enter(context.Background(), args[1], args[2], args[3])
+	if neg != (err != nil) {
+		ts.Fatalf("enter: %v", err)
+	}
+	ts.Setenv(args[0], id)
+}
+
+// shows SESSION TEXT has the session's terminal show a text; \e and \n mean
+// what they mean to a shell's printf.
+func shows(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: shows session text")
+	}
+	text, err := strconv.Unquote(`"` + args[1] + `"`)
+	ts.Check(err)
+	ts.Check(gateOf(ts).show(args[0], text))
+}
+
+func leave(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: leave session")
+	}
+	ts.Check(gateOf(ts).leave(args[0]))
+}
+
+func loseDatabase(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(gateOf(ts).store.Close())
+}
