@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 )
 
@@ -57,15 +58,13 @@ func Open(ctx context.Context, url string) (*Store, error) {
 
 // Close closes the database. Calls that are running may fail.
 func (s *Store) Close() error {
-	err := s.write.Close()
+	var err error
 	if s.read != s.write {
-		// The reader goes first for SQLite's sake in vain: whichever closes
-		// last folds the write-ahead log into the file.
-		if rerr := s.read.Close(); err == nil {
-			err = rerr
-		}
+		// Readers first: the writer, as the last one, then folds SQLite's
+		// write-ahead log into the file.
+		err = s.read.Close()
 	}
-	return err
+	return errors.Join(err, s.write.Close())
 }
 
 // Ping writes and commits, so that a full disk or a database that has become

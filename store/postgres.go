@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,8 +24,9 @@ const (
 
 func openPostgres(raw string) (engine, error) {
 	u, err := url.Parse(raw)
-	if err != nil {
-		// The parser's error quotes the URL, and the URL holds the password.
+	if err != nil || u.User == nil && strings.Contains(raw, "@") {
+		// The parser's error quotes the URL, and the URL holds the password. An
+		// unescaped / ? or # in the password ends the host for the parser.
 		return engine{}, refuse(ErrInvalid, "the postgres:// URL cannot be read: percent-encode special characters in its user and password")
 	}
 	cfg, err := pgx.ParseConfig(raw)

@@ -1,0 +1,282 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
+	"github.com/pawelmojski/inside/store/storetest"
+)
+
+// everything calls each method that asks the database, and returns its error.
+func everything(s *store.Store, session policy.Session) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"Ping":           s.Ping,
+		"Facts":          func(ctx context.Context) error { _, err := s.Facts(ctx); return err },
+		"Enter":          func(ctx context.Context) error { _, _, err := s.Enter(ctx, session); return err },
+		"Deny":           func(ctx context.Context) error { return s.Deny(ctx, store.Entry{Gate: "g", Denial: policy.NoGrant}) },
+		"Audit":          func(ctx context.Context) error { return s.Audit(ctx, "root", "a", "", "") },
+		"Entries":        func(ctx context.Context) error { _, err := s.Entries(ctx, 0); return err },
+		"Sessions":       func(ctx context.Context) error { _, err := s.Sessions(ctx, store.SessionFilter{}); return err },
+		"Stays":          func(ctx context.Context) error { _, err := s.Stays(ctx, true, 0); return err },
+		"CloseOrphans":   func(ctx context.Context) error { _, err := s.CloseOrphans(ctx, "g", time.Now()); return err },
+		"HostKeys":       func(ctx context.Context) error { _, err := s.HostKeys(ctx, session.Dest); return err },
+		"ForgetHostKeys": func(ctx context.Context) error { _, err := s.ForgetHostKeys(ctx, "root", session.Dest); return err },
+		"SetGrantEnd": func(ctx context.Context) error {
+			return s.SetGrantEnd(ctx, "root", session.Grant, time.Now().Add(time.Hour))
+		},
+	}
+}
+
+// allFail calls each method several times at once, each with a deadline, and
+// wants every one of them to fail in time, without blaming the caller.
+func allFail(t *testing.T, s *store.Store, session policy.Session, patience time.Duration) {
+	t.Helper()
+	const slack = 2 * time.Second // of a busy machine
+	var calling sync.WaitGroup
+	for name, call := range everything(s, session) {
+		for range 3 {
+			calling.Go(func() {
+				err := within(t, patience+slack, name, func() error {
+					ctx, cancel := context.WithTimeout(context.Background(), patience)
+					defer cancel()
+					return call(ctx)
+				})
+				if err == nil || sentinel(err) {
+					t.Errorf("%s without a database: %v", name, err)
+				}
+			})
+		}
+	}
+	calling.Wait()
+}
+
+// allWork gives a database that came back one attempt to be noticed.
+func allWork(t *testing.T, s *store.Store, session policy.Session) {
+	t.Helper()
+	for name, call := range everything(s, session) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if err := call(ctx); err != nil {
+			t.Errorf("%s when the database is back: %v", name, err)
+		}
+		cancel()
+	}
+}
+
+func TestAKilledDatabaseFailsCallsInTimeAndWorksAgain(t *testing.T) {
+	t.Parallel()
+	cluster := storetest.StartCluster(t)
+	s := storetest.Open(t, cluster.Database(t))
+	session := granted(t, s)
+	allWork(t, s, session)
+	cluster.Kill(t)
+	allFail(t, s, session, time.Second)
+	cluster.Start(t)
+	allWork(t, s, session)
+}
+
+func TestACallInFlightFailsWhenTheDatabaseIsKilled(t *testing.T) {
+	t.Parallel()
+	cluster := storetest.StartCluster(t)
+	url := cluster.Database(t)
+	s := storetest.Open(t, url)
+	lock, err := raw(t, url).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lock.ExecContext(t.Context(), "UPDATE counters SET n = n"); err != nil {
+		t.Fatal(err)
+	}
+	failed := make(chan error)
+	go func() { failed <- s.Audit(context.Background(), "root", "waits", "", "") }()
+	await(t, "a call that waits for the lock", func() bool {
+		return query(t, raw(t, url), "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == "1"
+	})
+	cluster.Stop(t)
+	select {
+	case err := <-failed:
+		if err == nil || sentinel(err) {
+			t.Errorf("the call said %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the call hangs")
+	}
+}
+
+// A frontage stands before a PostgreSQL server and can swallow everything, as
+// a cut cable does: connections stay open and nothing passes.
+type frontage struct {
+	listener net.Listener
+	server   string
+
+	mu    sync.Mutex
+	hole  bool
+	conns []net.Conn
+}
+
+func newFrontage(t *testing.T, server string) (f *frontage, dir string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "inside-frontage-") // short: a socket's path is
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, filepath.Base(server)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f = &frontage{listener: l, server: server}
+	var serving sync.WaitGroup
+	serving.Go(func() { f.serve(&serving) })
+	t.Cleanup(func() {
+		l.Close()
+		f.swallow(false)
+		serving.Wait()
+		os.RemoveAll(dir)
+	})
+	return f, dir
+}
+
+func (f *frontage) serve(serving *sync.WaitGroup) {
+	for {
+		client, err := f.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("unix", f.server)
+		if err != nil {
+			client.Close()
+			continue
+		}
+		f.mu.Lock()
+		f.conns = append(f.conns, client, server)
+		f.mu.Unlock()
+		for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
+			serving.Go(func() {
+				defer way[1].Close()
+				_, _ = io.Copy(way[1], passing{f, way[0]})
+			})
+		}
+	}
+}
+
+// passing reads what came in and loses it while there is a hole.
+type passing struct {
+	*frontage
+	from net.Conn
+}
+
+func (p passing) Read(b []byte) (int, error) {
+	for {
+		n, err := p.from.Read(b)
+		p.mu.Lock()
+		hole := p.hole
+		p.mu.Unlock()
+		if !hole || err != nil {
+			return n, err
+		}
+	}
+}
+
+// swallow opens the hole, or closes it with all connections that fell in.
+func (f *frontage) swallow(hole bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hole = hole
+	if !hole {
+		for _, c := range f.conns {
+			c.Close()
+		}
+		f.conns = nil
+	}
+}
+
+func TestASilentDatabaseFailsCallsInTimeAndWorksAgain(t *testing.T) {
+	t.Parallel()
+	cluster := storetest.StartCluster(t)
+	front, dir := newFrontage(t, cluster.Socket())
+	direct, err := url.Parse(cluster.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct.RawQuery = url.Values{"host": {dir}}.Encode()
+	s := storetest.Open(t, direct.String())
+	session := granted(t, s)
+	heard := follow(t, s)
+	hearRevision(t, heard, 3, 10*time.Second)
+	allWork(t, s, session)
+	hearRevision(t, heard, 4, 10*time.Second)
+
+	front.swallow(true)
+	allFail(t, s, session, time.Second)
+	if n := hear(t, heard, 20*time.Second); n.err == nil {
+		t.Errorf("in silence Changes said revision %d", n.revision)
+	}
+	front.swallow(false)
+	hearRevision(t, heard, 4, 20*time.Second)
+	allWork(t, s, session)
+	hearRevision(t, heard, 5, 10*time.Second)
+}
+
+func TestASQLiteFileThatSomebodyElseLocksFailsCallsInTime(t *testing.T) {
+	path := storetest.SQLite(t)
+	s := storetest.Open(t, path)
+	session := granted(t, s)
+	other := raw(t, path)
+	other.SetMaxOpenConns(1)
+	execute(t, other, "BEGIN IMMEDIATE")
+	err := within(t, 2*time.Second, "Enter", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		_, _, err := s.Enter(ctx, session)
+		return err
+	})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Enter said %v", err)
+	}
+	if _, err := s.Facts(t.Context()); err != nil {
+		t.Errorf("a writer keeps readers out: %v", err)
+	}
+	entered := make(chan error)
+	go func() { _, err := enterFor(s, session); entered <- err }()
+	execute(t, other, "COMMIT")
+	if err := <-entered; err != nil {
+		t.Errorf("with the lock gone Enter said %v", err)
+	}
+}
+
+func TestTwoGatesOnOneDatabaseKeepOneStay(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		one, two := storetest.Open(t, url), storetest.Open(t, url)
+		session := granted(t, one)
+		var entering sync.WaitGroup
+		for i := range 60 {
+			gate := []*store.Store{one, two}[i%2]
+			entering.Go(func() {
+				session := session
+				session.Client = netip.AddrPortFrom(session.Client.Addr(), uint16(50000+i))
+				if _, err := enterFor(gate, session); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		entering.Wait()
+		stays, err := one.Stays(t.Context(), false, 0)
+		if err != nil || len(stays) != 1 {
+			t.Errorf("%d stays, %v", len(stays), err)
+		}
+		entries, err := two.Entries(t.Context(), 0)
+		if err != nil || len(entries) != 60 || entries[0].ID != 60 {
+			t.Errorf("%d entries, %v", len(entries), err)
+		}
+	})
+}
