@@ -3,12 +3,15 @@ package netfilter
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,70 @@ import (
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
 )
+
+// gateEnv makes this test binary a gate process, for tests that kill one: it
+// holds the config.
+const gateEnv = "NETFILTER_TEST_GATE"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(gateEnv); text != "" {
+		if err := runGate(text); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
+	before, _ := exec.Command("nft", "list", "ruleset").Output()
+	code := m.Run()
+	// A gate that lands in the wrong namespace changes the machine itself.
+	if after, _ := exec.Command("nft", "list", "ruleset").Output(); string(before) != string(after) {
+		fmt.Printf("the tests changed this machine's own rules:\n%s", after)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// runGate is a gate that says so to everybody and hangs up.
+func runGate(text string) error {
+	var c Config
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return err
+	}
+	g, err := Open(context.Background(), c, slog.Default(), func(what string) { fmt.Println("repaired:", what) })
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		conn, err := g.Listener("ssh").Accept()
+		if err != nil {
+			return err
+		}
+		conn.Write([]byte("gate\n"))
+		conn.Close()
+	}
+}
+
+// startGate runs a gate in a process of its own.
+func startGate(t testing.TB, lab *nettest.Lab, c Config) *nettest.Daemon {
+	t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := lab.Gateway.StartEnv([]string{gateEnv + "=" + string(text)}, exe)
+	if err == nil {
+		err = d.Await(soon(t), "ready")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
 
 // config is what the tests start from: SSH on 22, the backend's networks
 // behind the gate.
