@@ -35,20 +35,17 @@ func passesEscape(inter []byte, final byte) bool {
 	return false
 }
 
-// sequences maps a final character to the intermediates it may have ("" is
-// none). Parameters are checked by passesSequence.
-var sequences = map[byte][]string{
-	'@': {""}, 'A': {""}, 'B': {""}, 'C': {""}, 'D': {""}, 'E': {""}, 'F': {""}, // ICH, cursor
-	'G': {""}, 'H': {""}, 'I': {""}, 'J': {""}, 'K': {""}, 'L': {""}, 'M': {""}, // cursor, ED EL IL DL
-	'P': {""}, 'S': {""}, 'T': {""}, 'X': {""}, 'Z': {""}, '`': {""}, 'a': {""}, // DCH SU SD ECH CBT HPA HPR
-	'b': {""}, 'd': {""}, 'e': {""}, 'f': {""}, 'g': {""}, 'm': {""}, 'r': {""}, // REP VPA VPR HVP TBC SGR DECSTBM
-	's': {""}, 'u': {""}, 'h': {""}, 'l': {""}, // cursor (or DECSLRM), modes
-	'p': {"!"},      // DECSTR, the soft reset
-	'q': {" ", `"`}, // DECSCUSR, the cursor's shape; DECSCA, protection
-	'}': {"'"},      // DECIC
-	'~': {"'"},      // DECDC
-	'{': {"$"},      // DECSERA
-	'z': {"$"},      // DECERA
+// sequences holds the final characters that pass after each intermediate; 0
+// is none. Parameters are checked by passesSequence.
+var sequences = map[byte]string{
+	// The cursor (ABCDEFGHIZ`adef su), erasing and moving (@JKLMPSTX), REP,
+	// TBC, SGR, DECSTBM, modes.
+	0:    "@ABCDEFGHIJKLMPSTXZ`abdefghlmrsu",
+	'!':  "p",  // DECSTR, the soft reset
+	' ':  "q",  // DECSCUSR, the cursor's shape
+	'"':  "q",  // DECSCA, protection from being erased
+	'\'': "}~", // DECIC, DECDC
+	'$':  "z{", // DECERA, DECSERA
 }
 
 // splitSequence splits what stands between CSI and the final character.
@@ -65,15 +62,19 @@ func splitSequence(seq []byte) (private byte, params, inter []byte) {
 
 // passesSequence: a control sequence that is not a private mode.
 func passesSequence(private byte, params, inter []byte, final byte) bool {
-	allowed, ok := sequences[final]
-	if !ok || !slices.Contains(allowed, string(inter)) {
+	mark := byte(0)
+	if len(inter) > 0 {
+		mark = inter[0]
+	}
+	if len(inter) > 1 || strings.IndexByte(sequences[mark], final) < 0 {
 		return false
 	}
 	if private != 0 && (private != '?' || final != 'J' && final != 'K') { // DECSED, DECSEL
 		return false
 	}
 	colons := final == 'm' // ISO 8613-6: colours
-	numbers, ok := parseParams(params, colons)
+	var room [32]int
+	numbers, ok := parseParams(room[:0], params, colons)
 	if !ok {
 		return false
 	}
@@ -98,7 +99,8 @@ var modes = []int{5, 6, 7, 12, 25, 45, 47, 69, 1047, 1048, 1049}
 // passingModes returns those parameters of DECSET or DECRST that pass, nil if
 // none does.
 func passingModes(params []byte) []byte {
-	numbers, ok := parseParams(params, false)
+	var room [32]int
+	numbers, ok := parseParams(room[:0], params, false)
 	if !ok {
 		return nil
 	}
@@ -114,11 +116,11 @@ func passingModes(params []byte) []byte {
 	return out
 }
 
-// parseParams reads numbers between semicolons, and between colons if they
+// parseParams appends numbers between semicolons, and between colons if they
 // may be there. An empty one is zero.
-func parseParams(params []byte, colons bool) (numbers []int, ok bool) {
+func parseParams(numbers []int, params []byte, colons bool) (all []int, ok bool) {
 	if len(params) == 0 {
-		return nil, true
+		return numbers, true
 	}
 	n := 0
 	for _, c := range params {
