@@ -25,8 +25,8 @@ const (
 	// When the flow is cut off, the last line may take this long to be
 	// written, and this long to be acknowledged. Together they stay well
 	// under the 150 ms in which the last byte must have been seen.
-	farewellPatience = 50 * time.Millisecond
-	finishPatience   = 50 * time.Millisecond
+	farewellPatience = 40 * time.Millisecond
+	finishPatience   = 40 * time.Millisecond
 )
 
 // carry relays until somebody leaves or the house ends the flow.

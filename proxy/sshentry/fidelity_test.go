@@ -1,0 +1,196 @@
+package sshentry
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/pawelmojski/inside/policy"
+)
+
+// fast is the cipher that costs least.
+const fast = "-caes128-gcm@openssh.com"
+
+// dialClient logs in through the gate as x/crypto/ssh, for what ssh(1) cannot do.
+func (g *gate) dialClient(t testing.TB) *ssh.Client {
+	t.Helper()
+	conn, err := lab.Client.Dial(soon(t), g.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, channels, requests, err := ssh.NewClientConn(conn, g.addr.String(), &ssh.ClientConfig{
+		User: "ideo", Auth: []ssh.AuthMethod{ssh.Password("sesame")}, HostKeyCallback: ssh.FixedHostKey(g.own.PublicKey()),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ssh.NewClient(c, channels, requests)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+func TestNotAByteOfABillionIsLostBeforeTheExitStatus(t *testing.T) {
+	g := newGate(t, 22)
+	cmd := g.command(byPassword, "ssh", fast, g.host("ideo"), "head -c 1000000000 /dev/zero; exit 42")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, out)
+	cmd.Wait()
+	if n != 1000000000 || err != nil || cmd.ProcessState.ExitCode() != 42 {
+		t.Fatalf("%d bytes, exit %d, %v", n, cmd.ProcessState.ExitCode(), err)
+	}
+}
+
+func TestAGigabyteEachWayArrivesAsItWasSent(t *testing.T) {
+	size := int64(1 << 30)
+	if testing.Short() {
+		size = 32 << 20
+	}
+	g := newGate(t, 22)
+	up := sha256.New()
+	c := byPassword
+	c.stdin = io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{1}), size), up)
+	o := g.ssh(c, fast, g.host("ideo"), "sha256sum")
+	if want := hex.EncodeToString(up.Sum(nil)); !strings.HasPrefix(o.stdout, want) {
+		t.Errorf("up: %v, want %s", o, want)
+	}
+	cmd := g.command(byPassword, "ssh", fast, g.host("ideo"), fmt.Sprintf("openssl enc -aes-128-ctr -K 00 -iv 00 -nosalt </dev/zero 2>/dev/null | head -c %d | tee >(sha256sum >&2)", size))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	down := sha256.New()
+	io.Copy(down, out)
+	cmd.Wait()
+	if got := hex.EncodeToString(down.Sum(nil)); !strings.HasPrefix(stderr.String(), got) {
+		t.Errorf("down: %s, server says %s", got, stderr.String())
+	}
+}
+
+func TestEveryExitStatusAndEveryShortOutputArrives(t *testing.T) {
+	g := newGate(t, 22)
+	client := g.dialClient(t)
+	for code := range 256 {
+		s, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Output(fmt.Sprintf("echo %d; exit %d", code, code))
+		got := 0
+		if exit, ok := err.(*ssh.ExitError); ok {
+			got = exit.ExitStatus()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if got != code || string(out) != fmt.Sprintf("%d\n", code) {
+			t.Fatalf("exit %d gave %d and %q", code, got, out)
+		}
+	}
+	client.Close()
+	if err := g.result(); err != policy.ClientLeft {
+		t.Errorf("Serve returned %v", err)
+	}
+	if n := len(g.visit(0).noted("exit")); n != 256 {
+		t.Errorf("%d exits were written down", n)
+	}
+}
+
+func TestASignalThatKilledTheCommandIsPassedOn(t *testing.T) {
+	g := newGate(t, 22)
+	s, err := g.dialClient(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.CombinedOutput("echo before; kill -TERM $$")
+	exit, ok := err.(*ssh.ExitError)
+	if !ok || exit.Signal() != "TERM" || string(out) != "before\n" {
+		t.Fatalf("%q %v", out, err)
+	}
+}
+
+func TestInputEndsBeforeOutputAndOutputBeforeInput(t *testing.T) {
+	g := newGate(t, 22)
+	c := byPassword
+	c.stdin = strings.NewReader("b\na\nc\n")
+	if o := g.ssh(c, g.host("ideo"), "cat | sort"); o.stdout != "a\nb\nc\n" || o.code != 0 {
+		t.Error(o)
+	}
+	// stdout and stderr end at once, stdin flows on.
+	s, err := g.dialClient(t).NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, _ := s.StdinPipe()
+	out, _ := s.StdoutPipe()
+	if err := s.Start("exec >&- 2>&-; sha256sum >sum"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, out); n != 0 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(in, sum), io.LimitReader(rand.NewChaCha8([32]byte{2}), 5<<20)); err != nil {
+		t.Error(err)
+	}
+	in.Close()
+	if err := s.Wait(); err != nil {
+		t.Error(err)
+	}
+	if o := g.ssh(byPassword, g.host("ideo"), "cat sum"); !strings.HasPrefix(o.stdout, hex.EncodeToString(sum.Sum(nil))) {
+		t.Error(o)
+	}
+}
+
+func TestALeftoverProcessKeepsTheChannelOpenAsItDoesWithoutTheGate(t *testing.T) {
+	g := newGate(t, 22)
+	o := g.ssh(byPassword, g.host("ideo"), "(sleep 1; echo late) & echo early; exit 9")
+	if o.stdout != "early\nlate\n" || o.code != 9 {
+		t.Fatal(o)
+	}
+}
+
+func TestManyCommandsAtOnceKeepTheirOutputsApart(t *testing.T) {
+	g := newGate(t, 22)
+	client := g.dialClient(t)
+	errs := make(chan error)
+	const many = 8
+	for i := range many {
+		go func() {
+			for j := range 25 {
+				s, err := client.NewSession()
+				if err != nil {
+					errs <- err
+					return
+				}
+				text := fmt.Sprintf("%d.%d", i, j)
+				out, err := s.CombinedOutput("printf " + text + "; printf e" + text + " >&2")
+				if err != nil || len(out) != 2*len(text)+1 {
+					errs <- fmt.Errorf("%s: %q %v", text, out, err)
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range many {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
