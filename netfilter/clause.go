@@ -2,7 +2,9 @@ package netfilter
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
+	"strconv"
 
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -41,9 +43,8 @@ func (f family) String() string {
 	return "IPv6"
 }
 
-// nft is the family in nft's spelling, suffix its digit in names of sets.
-func (f family) nft() string    { return map[family]string{v4: "ip", v6: "ip6"}[f] }
-func (f family) suffix() string { return map[family]string{v4: "4", v6: "6"}[f] }
+// nft is the family in nft's spelling.
+func (f family) nft() string { return map[family]string{v4: "ip", v6: "ip6"}[f] }
 
 // loopback is where listeners are: not on ::, where the network could reach
 // them directly.
@@ -64,54 +65,75 @@ const reg = 1
 
 func meta(key expr.MetaKey) *expr.Meta { return &expr.Meta{Key: key, Register: reg} }
 
-func equals(data []byte) *expr.Cmp { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data} }
-
-func in(set string) *expr.Lookup { return &expr.Lookup{SourceRegister: reg, SetName: set} }
+func is(data []byte) *expr.Cmp { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: data} }
 
 func native(v uint32) []byte { return binaryutil.NativeEndian.PutUint32(v) }
 
-func iifname(set string) clause {
-	return clause{"iifname @" + set, []expr.Any{meta(expr.MetaKeyIIFNAME), in(set)}}
+func iifname(name string) clause {
+	padded := append([]byte(name), make([]byte, unix.IFNAMSIZ-len(name))...)
+	return clause{"iifname " + strconv.Quote(name), []expr.Any{meta(expr.MetaKeyIIFNAME), is(padded)}}
 }
 
-// address matches the source or destination address with a set of prefixes.
-func address(f family, which, set string) clause {
-	at := map[string]uint32{"ip saddr": 12, "ip daddr": 16, "ip6 saddr": 8, "ip6 daddr": 24}
-	what := f.nft() + " " + which
-	return clause{what + " @" + set, []expr.Any{
-		meta(expr.MetaKeyNFPROTO), equals([]byte{byte(f)}),
-		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: at[what], Len: uint32(f.loopback().BitLen() / 8)},
-		in(set),
-	}}
+// address matches the source or destination address with a prefix.
+func address(which string, p netip.Prefix) clause {
+	f := familyOf(p.Addr())
+	c := clause{exprs: []expr.Any{meta(expr.MetaKeyNFPROTO), is([]byte{byte(f)})}}
+	if p.Bits() == 0 {
+		c.text = "meta nfproto " + map[family]string{v4: "ipv4", v6: "ipv6"}[f]
+		return c
+	}
+	c.text = f.nft() + " " + which + " " + p.Masked().String()
+	offset := map[string]uint32{"ip saddr": 12, "ip daddr": 16, "ip6 saddr": 8, "ip6 daddr": 24}[f.nft()+" "+which]
+	size := uint32(p.Addr().BitLen() / 8)
+	c.exprs = append(c.exprs, &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: size})
+	if p.IsSingleIP() {
+		c.text = f.nft() + " " + which + " " + p.Addr().String()
+	} else {
+		mask := net.CIDRMask(p.Bits(), p.Addr().BitLen())
+		c.exprs = append(c.exprs, &expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: size, Mask: mask, Xor: make([]byte, size)})
+	}
+	c.exprs = append(c.exprs, is(p.Addr().AsSlice()))
+	return c
 }
 
-func tcpDport(set string) clause {
-	return clause{"tcp dport @" + set, []expr.Any{
-		meta(expr.MetaKeyL4PROTO), equals([]byte{unix.IPPROTO_TCP}),
+func tcpDport(r portRange) clause {
+	c := clause{"tcp dport " + r.String(), []expr.Any{
+		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		in(set),
 	}}
+	first, last := binaryutil.BigEndian.PutUint16(r.first), binaryutil.BigEndian.PutUint16(r.last)
+	if r.first == r.last {
+		c.exprs = append(c.exprs, is(first))
+	} else {
+		c.exprs = append(c.exprs, &expr.Range{Op: expr.CmpOpEq, Register: reg, FromData: first, ToData: last})
+	}
+	return c
 }
 
-func l4proto(set string) clause {
-	return clause{"meta l4proto @" + set, []expr.Any{meta(expr.MetaKeyL4PROTO), in(set)}}
+func l4proto(number byte, name string) clause {
+	return clause{"meta l4proto " + name, []expr.Any{meta(expr.MetaKeyL4PROTO), is([]byte{number})}}
 }
 
-func tcp() clause {
-	return clause{"meta l4proto tcp", []expr.Any{meta(expr.MetaKeyL4PROTO), equals([]byte{unix.IPPROTO_TCP})}}
+func tcp() clause { return l4proto(unix.IPPROTO_TCP, "tcp") }
+
+func icmp(f family) clause {
+	if f == v4 {
+		return l4proto(unix.IPPROTO_ICMP, "icmp")
+	}
+	return l4proto(unix.IPPROTO_ICMPV6, "ipv6-icmp")
 }
 
-// daddrType matches the kind of destination (local, broadcast, …) with a set.
-func daddrType(set string) clause {
-	return clause{"fib daddr type @" + set, []expr.Any{
-		&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, in(set),
+// daddrType matches a kind of destination: local, broadcast, …
+func daddrType(number uint32, name string) clause {
+	return clause{"fib daddr type " + name, []expr.Any{
+		&expr.Fib{Register: reg, FlagDADDR: true, ResultADDRTYPE: true}, is(native(number)),
 	}}
 }
 
 // transparent matches packets of a socket that has IP_TRANSPARENT.
 func transparent() clause {
 	return clause{"socket transparent 1", []expr.Any{
-		&expr.Socket{Key: expr.SocketKeyTransparent, Register: reg}, equals([]byte{1}),
+		&expr.Socket{Key: expr.SocketKeyTransparent, Register: reg}, is([]byte{1}),
 	}}
 }
 
@@ -119,7 +141,7 @@ func transparent() clause {
 // proxy of somebody else may have one.
 func notWildcard() clause {
 	return clause{"socket wildcard 0", []expr.Any{
-		&expr.Socket{Key: expr.SocketKeyWildcard, Register: reg}, equals([]byte{0}),
+		&expr.Socket{Key: expr.SocketKeyWildcard, Register: reg}, is([]byte{0}),
 	}}
 }
 
@@ -135,7 +157,7 @@ func unmarked() clause {
 	return clause{fmt.Sprintf("meta mark & 0x%08x == 0", markBit), []expr.Any{
 		meta(expr.MetaKeyMARK),
 		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native(markBit), Xor: native(0)},
-		equals(native(0)),
+		is(native(0)),
 	}}
 }
 
@@ -158,6 +180,10 @@ func accept() clause {
 }
 
 func drop() clause { return clause{"drop", []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}} }
+
+func jump(chain string) clause {
+	return clause{"jump " + chain, []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: chain}}}
+}
 
 func leave() clause { return clause{"return", []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}}} }
 

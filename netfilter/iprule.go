@@ -32,7 +32,7 @@ type ipRule struct {
 	pref   uint32
 	iif    string
 	to     netip.Prefix // guard only
-	tcp    [2]uint16    // guard only: first and last port; zero is everything
+	tcp    portRange    // guard only; none is everything
 }
 
 func desiredIPRules(c Config, egress []string) []ipRule {
@@ -60,18 +60,6 @@ func desiredIPRules(c Config, egress []string) []ipRule {
 	return rules
 }
 
-// ranges joins neighbouring ports.
-func ranges(sorted []uint16) (rs [][2]uint16) {
-	for _, p := range sorted {
-		if n := len(rs); n > 0 && rs[n-1][1]+1 == p {
-			rs[n-1][1] = p
-			continue
-		}
-		rs = append(rs, [2]uint16{p, p})
-	}
-	return rs
-}
-
 func (f family) option() string {
 	if f == v6 {
 		return "-6 "
@@ -86,12 +74,8 @@ func (r ipRule) String() string {
 		return s + fmt.Sprintf(" fwmark 0x%08x/0x%08x lookup %d", markBit, markBit, routeTable)
 	}
 	s += " to " + r.to.String()
-	switch {
-	case r.tcp[0] == 0:
-	case r.tcp[0] == r.tcp[1]:
-		s += fmt.Sprintf(" ipproto tcp dport %d", r.tcp[0])
-	default:
-		s += fmt.Sprintf(" ipproto tcp dport %d-%d", r.tcp[0], r.tcp[1])
+	if r.tcp != (portRange{}) {
+		s += " ipproto tcp dport " + r.tcp.String()
 	}
 	return s + " prohibit"
 }
@@ -124,10 +108,10 @@ func (r ipRule) encode() []nl.NetlinkRequestData {
 		msg.Dst_len = byte(r.to.Bits())
 		data = append(data, nl.NewRtAttr(nl.FRA_DST, r.to.Addr().AsSlice()))
 	}
-	if r.tcp[0] != 0 {
+	if r.tcp != (portRange{}) {
 		data = append(data,
 			nl.NewRtAttr(nl.FRA_IP_PROTO, []byte{unix.IPPROTO_TCP}),
-			nl.NewRtAttr(nl.FRA_DPORT_RANGE, append(native16(r.tcp[0]), native16(r.tcp[1])...)))
+			nl.NewRtAttr(nl.FRA_DPORT_RANGE, append(native16(r.tcp.first), native16(r.tcp.last)...)))
 	}
 	return data
 }
@@ -173,7 +157,7 @@ func decodeIPRule(b []byte) (r ipRule, ours bool) {
 			if len(v) < 4 {
 				return r, false
 			}
-			r.tcp = [2]uint16{binary.NativeEndian.Uint16(v), binary.NativeEndian.Uint16(v[2:])}
+			r.tcp = portRange{binary.NativeEndian.Uint16(v), binary.NativeEndian.Uint16(v[2:])}
 		case fraDportMask: // since Linux 6.15
 			if number(v) != 0xffff {
 				return r, false
@@ -194,9 +178,9 @@ func decodeIPRule(b []byte) (r ipRule, ours bool) {
 	case r.iif == "":
 		return r, false
 	case r.pref == prefDeliver && msg.Type == actToTable:
-		return r, mark == markBit && mask == markBit && table == routeTable && msg.Dst_len == 0 && proto == 0 && r.tcp[0] == 0
+		return r, mark == markBit && mask == markBit && table == routeTable && msg.Dst_len == 0 && proto == 0 && r.tcp == portRange{}
 	case r.pref == prefGuard && msg.Type == actProhibit:
-		return r, r.to.IsValid() && mark == 0 && (proto == unix.IPPROTO_TCP) == (r.tcp[0] != 0)
+		return r, r.to.IsValid() && mark == 0 && (proto == unix.IPPROTO_TCP) == (r.tcp != portRange{})
 	}
 	return r, false
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/userdata"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -99,16 +98,13 @@ func (k *kernel) replaceTable(r Rules) error {
 	conn.AddTable(table) // so that deleting it cannot fail
 	conn.DelTable(table)
 	conn.AddTable(table)
-	for i, s := range r.sets {
-		// The library's own numbers come from an unguarded counter.
-		ns := &nftables.Set{ID: uint32(i + 1), Table: table, Name: s.name, KeyType: s.typ, Interval: s.interval, KeyByteOrder: s.byteOrder()}
-		if err := conn.AddSet(ns, s.elements); err != nil {
-			return fmt.Errorf("nftables set %s: %w", s.name, err)
-		}
-	}
 	for _, c := range r.chains {
-		policy := nftables.ChainPolicyAccept
-		nc := conn.AddChain(&nftables.Chain{Name: c.name, Table: table, Type: nftables.ChainTypeFilter, Hooknum: &c.hook, Priority: &c.priority, Policy: &policy})
+		nc := &nftables.Chain{Name: c.name, Table: table}
+		if c.hook != nil {
+			policy := nftables.ChainPolicyAccept
+			nc.Type, nc.Hooknum, nc.Priority, nc.Policy = nftables.ChainTypeFilter, c.hook, &c.priority, &policy
+		}
+		conn.AddChain(nc)
 		for _, rule := range c.rules {
 			conn.AddRule(&nftables.Rule{Table: table, Chain: nc, Exprs: rule.exprs(), UserData: rule.userData()})
 		}
@@ -142,10 +138,6 @@ func explainNFT(err error) error {
 		return fmt.Errorf("nftables: %w: the kernel lacks something; load nf_tables, nft_tproxy, nft_socket, nft_fib_inet and nft_reject_inet with modprobe", err)
 	}
 	return fmt.Errorf("nftables: %w", err)
-}
-
-func (r rule) userData() []byte {
-	return userdata.AppendString(nil, userdata.TypeComment, r.comment)
 }
 
 // ipRules lists those of our shape, of both families.

@@ -58,8 +58,7 @@ func runGate(text string) error {
 		if err != nil {
 			return err
 		}
-		conn.Write([]byte("gate\n"))
-		conn.Close()
+		hangUp(conn)
 	}
 }
 
@@ -103,8 +102,7 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
-// A testGate is a gate in the gateway's namespace, with a carrier that says
-// who and where before it passes bytes on.
+// A testGate is a gate in the gateway's namespace.
 type testGate struct {
 	*Gate
 	lab      *nettest.Lab
@@ -112,10 +110,30 @@ type testGate struct {
 	wg       sync.WaitGroup
 }
 
+// openGate opens a gate that says who and where, and then carries.
 func openGate(t testing.TB, lab *nettest.Lab, c Config) *testGate {
 	t.Helper()
 	tg := &testGate{lab: lab, repaired: make(chan string, 1000)}
-	err := lab.Gateway.Do(func() (err error) {
+	tg.open(t, c, tg.carry)
+	return tg
+}
+
+// openQuiet opens a gate that says so and hangs up: it never dials.
+func openQuiet(t testing.TB, lab *nettest.Lab, c Config) *testGate {
+	t.Helper()
+	tg := &testGate{lab: lab, repaired: make(chan string, 1000)}
+	tg.open(t, c, hangUp)
+	return tg
+}
+
+func hangUp(conn Conn) {
+	conn.Write([]byte("gate\n"))
+	conn.Close()
+}
+
+func (tg *testGate) open(t testing.TB, c Config, serve func(Conn)) {
+	t.Helper()
+	err := tg.lab.Gateway.Do(func() (err error) {
 		tg.Gate, err = Open(context.Background(), c, slog.New(slog.NewTextHandler(t.Output(), nil)), func(what string) { tg.repaired <- what })
 		return err
 	})
@@ -123,24 +141,43 @@ func openGate(t testing.TB, lab *nettest.Lab, c Config) *testGate {
 		t.Fatalf("open: %v", err)
 	}
 	for _, e := range c.Entries {
-		tg.wg.Go(func() { tg.serve(tg.Listener(e.Name)) })
+		l := tg.Listener(e.Name)
+		tg.wg.Go(func() {
+			for {
+				conn, err := l.Accept()
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				tg.wg.Go(func() { serve(conn) })
+			}
+		})
 	}
-	t.Cleanup(tg.shut)
-	return tg
+	t.Cleanup(func() {
+		tg.Close(false)
+		tg.wg.Wait()
+	})
 }
 
-func (tg *testGate) shut() {
+// next waits for the next repair.
+func (tg *testGate) next(t testing.TB) string {
+	t.Helper()
+	select {
+	case what := <-tg.repaired:
+		return what
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing was repaired in 10 s")
+		return ""
+	}
+}
+
+// nothingElse closes the gate and fails on a repair that nobody waited for.
+func (tg *testGate) nothingElse(t testing.TB) {
+	t.Helper()
 	tg.Close(false)
-	tg.wg.Wait()
-}
-
-func (tg *testGate) serve(l *Listener) {
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		tg.wg.Go(func() { tg.carry(conn) })
+	select {
+	case what := <-tg.repaired:
+		t.Errorf("one repair too many: %s", what)
+	default:
 	}
 }
 

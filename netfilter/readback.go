@@ -5,11 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -72,7 +70,7 @@ func (k *kernel) compareTable(r Rules) (differences []string, err error) {
 			}
 		}
 	}
-	for _, part := range []func(Rules) ([]string, error){k.compareChains, k.compareRules, k.compareSets} {
+	for _, part := range []func(Rules) ([]string, error){k.compareChains, k.compareRules} {
 		d, err := part(r)
 		if err != nil {
 			return nil, err
@@ -117,7 +115,10 @@ func (k *kernel) compareChains(r Rules) (differences []string, err error) {
 		}
 	}
 	for _, c := range r.chains {
-		want := fmt.Sprint("filter", uint32(c.hook), int32(c.priority), uint32(nftables.ChainPolicyAccept))
+		want := fmt.Sprint("", uint32(0), int32(0), uint32(0))
+		if c.hook != nil {
+			want = fmt.Sprint("filter", uint32(*c.hook), int32(c.priority), uint32(nftables.ChainPolicyAccept))
+		}
 		switch got, ok := have[c.name]; {
 		case !ok:
 			differences = append(differences, "the nftables chain "+c.name+" was deleted")
@@ -175,80 +176,12 @@ func (k *kernel) compareRules(r Rules) (differences []string, err error) {
 			}
 		}
 		if len(lost) > 0 {
-			differences = append(differences, "nftables rules were deleted or changed: "+strings.Join(lost, ", "))
+			differences = append(differences, fmt.Sprintf("nftables rules of chain %s were deleted or changed: %s", c.name, strings.Join(lost, ", ")))
 		} else if i < len(got) {
 			differences = append(differences, "a nftables rule was added to our chain "+c.name)
 		}
 	}
 	return differences, nil
-}
-
-func (k *kernel) compareSets(r Rules) (differences []string, err error) {
-	for _, s := range r.sets {
-		replies, err := k.askNFT(unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, unix.NFT_MSG_NEWSETELEM,
-			nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_TABLE, nl.ZeroTerminated(tableName)),
-			nl.NewRtAttr(unix.NFTA_SET_ELEM_LIST_SET, nl.ZeroTerminated(s.name)))
-		if errors.Is(err, unix.ENOENT) {
-			differences = append(differences, "the nftables set "+s.name+" was deleted")
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		var have, want []string
-		for _, b := range replies {
-			for typ, list := range attributes(b) {
-				if typ == unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-					for _, e := range attributes(list) {
-						have = append(have, dumpedElement(e))
-					}
-				}
-			}
-		}
-		for _, e := range s.elements {
-			want = append(want, fmt.Sprintf("%x %t", e.Key, e.IntervalEnd))
-		}
-		slices.Sort(have)
-		slices.Sort(want)
-		if !slices.Equal(have, want) {
-			differences = append(differences, "the nftables set "+s.name+" was changed")
-		}
-	}
-	return differences, nil
-}
-
-func dumpedElement(b []byte) string {
-	var key []byte
-	var flags uint32
-	for typ, v := range attributes(b) {
-		switch typ {
-		case unix.NFTA_SET_ELEM_KEY:
-			for typ, v := range attributes(v) {
-				if typ == unix.NFTA_DATA_VALUE {
-					key = v
-				}
-			}
-		case unix.NFTA_SET_ELEM_FLAGS:
-			flags = bigNumber(v)
-		}
-	}
-	return fmt.Sprintf("%x %t", key, flags&unix.NFT_SET_ELEM_INTERVAL_END != 0)
-}
-
-func (s set) byteOrder() binaryutil.ByteOrder {
-	switch s.typ {
-	case nftables.TypeIFName, nftables.TypeFIBAddr:
-		return binaryutil.NativeEndian
-	}
-	return binaryutil.BigEndian
-}
-
-func (r rule) exprs() []expr.Any {
-	var all []expr.Any
-	for _, c := range r.clauses {
-		all = append(all, c.exprs...)
-	}
-	return all
 }
 
 // equal compares a rule as it was sent with one as it was read.

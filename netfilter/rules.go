@@ -7,7 +7,8 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,32 +17,34 @@ const tableName = "inside"
 
 // Rules is everything a gate wants from the kernel, as data. Two of them are
 // the same when their String is.
+//
+// The nftables rules hold interfaces, prefixes and ports as literals, not in
+// sets. Sets would be shorter, but are not safe here: while one generation of
+// rules replaces the other, a packet that is walked through the old rules
+// finds the old sets already empty, matches nothing and passes by. Measured
+// on Linux 6.18: 13 of 170,000 connects during 500 replacements, which only
+// the ip rules then stopped; with literals none.
 type Rules struct {
-	sets    []set
 	chains  []chain
 	ipRules []ipRule
 	routes  []family // which get "everything is local" in our route table
 }
 
-type set struct {
-	name     string
-	typ      nftables.SetDatatype
-	interval bool
-	text     []string
-	elements []nftables.SetElement
-}
-
+// A chain without a hook is only jumped to.
 type chain struct {
 	name     string
-	hook     nftables.ChainHook
+	hook     *nftables.ChainHook
 	priority nftables.ChainPriority
-	header   string
 	rules    []rule
 }
 
 type rule struct {
 	comment string
 	clauses []clause
+}
+
+func (c *chain) add(comment string, clauses ...clause) {
+	c.rules = append(c.rules, rule{comment, clauses})
 }
 
 // Desired computes the rules. It is pure; egress names the interfaces towards
@@ -56,148 +59,133 @@ func Desired(c Config, egress ...string) (Rules, error) {
 
 // desired is Desired for a checked config.
 func desired(c Config, egress []string) Rules {
-	return Rules{
-		sets: desiredSets(c),
-		chains: []chain{
-			// After Tailscale's chain at mangle, which overwrites the whole
-			// mark of established flows; before every dstnat (-100).
-			{"prerouting", *nftables.ChainHookPrerouting, -140, "type filter hook prerouting priority mangle + 10; policy accept;", prerouting(c)},
-			{"forward", *nftables.ChainHookForward, -10, "type filter hook forward priority filter - 10; policy accept;", forward(c)},
-			{"input", *nftables.ChainHookInput, -10, "type filter hook input priority filter - 10; policy accept;", input()},
-		},
-		ipRules: desiredIPRules(c, egress),
-		routes:  c.families(),
-	}
-}
-
-// The names of the sets.
-const (
-	setPeople  = "people"  // interfaces that people come from
-	setProtect = "protect" // prefixes; 4 or 6 follows
-	setHere    = "here"    // kinds of destination that are not forwarded
-	setCarried = "carried" // protocols that belong to a session
-	setGated   = "gated"   // ports of all entries
-	setListen  = "listen"  // ports of all listeners
-	setPorts   = "_ports"  // ports of one entry; its name comes before
-)
-
-func prerouting(c Config) []rule {
-	rules := []rule{{"what is meant for the gateway itself is not intercepted", []clause{daddrType(setHere), leave()}}}
+	r := Rules{ipRules: desiredIPRules(c, egress), routes: c.families()}
+	// What is jumped to comes first, as nft -f wants it.
 	for _, f := range c.families() {
-		people := []clause{iifname(setPeople), address(f, "daddr", setProtect+f.suffix())}
+		r.chains = append(r.chains, protected(c, f))
 		if c.Source == Client {
-			rules = append(rules, rule{f.String() + ": answers of servers to connections made in a client's name", []clause{
-				address(f, "saddr", setProtect+f.suffix()), l4proto(setCarried), transparent(), setMark(), counter(), accept(),
-			}})
-		}
-		// Sessions outlive a change of the ports, and the ICMP errors that
-		// path MTU discovery needs are theirs too.
-		rules = append(rules, rule{f.String() + ": sessions that are running", join(people,
-			l4proto(setCarried), transparent(), notWildcard(), setMark(), counter(), accept())})
-		for _, e := range c.Entries {
-			if len(e.Ports) == 0 {
-				continue
-			}
-			ports := tcpDport(e.Name + setPorts)
-			rules = append(rules,
-				// The mark comes before tproxy, which ends the rule when
-				// nobody listens.
-				rule{f.String() + ": " + e.Name + " goes to the gate", join(people, ports, setMark(), tproxy(f, e.Listen), counter(), accept())},
-				rule{f.String() + ": " + e.Name + " is refused while the gate is away", join(people, ports, counter(), reset())})
-		}
-		if c.Other == Drop {
-			rules = append(rules,
-				rule{f.String() + ": other TCP ports of servers are refused", join(people, tcp(), counter(), reset())},
-				rule{f.String() + ": other protocols of servers are refused", join(people, counter(), prohibited())})
+			r.chains = append(r.chains, answers(f))
 		}
 	}
-	return rules
+	r.chains = append(r.chains, people(c), prerouting(c), around(c), forward(c), input(c))
+	return r
 }
 
-// forward holds when prerouting marked a packet but routing did not deliver
-// it here, because somebody deleted an ip rule, and when a port of the gateway
-// is translated to one of a server.
-func forward(c Config) []rule {
-	var rules []rule
-	for _, f := range c.families() {
-		around := []clause{iifname(setPeople), address(f, "daddr", setProtect+f.suffix())}
-		if c.Other == Forward {
-			around = join(around, tcpDport(setGated))
-		}
-		rules = append(rules, rule{f.String() + ": no way around the gate", join(around, counter(), drop())})
+// protected is what happens to a packet from a person to a protected address.
+func protected(c Config, f family) chain {
+	ch := chain{name: "protected-" + f.nft()}
+	// Sessions outlive a change of the ports, and the ICMP errors that path
+	// MTU discovery needs are theirs too.
+	for _, proto := range []clause{tcp(), icmp(f)} {
+		ch.add("part of a running session", proto, transparent(), notWildcard(), setMark(), counter(), accept())
 	}
-	return rules
-}
-
-func input() []rule {
-	return []rule{{"listeners are not dialled directly", []clause{tcpDport(setListen), unmarked(), counter(), reset()}}}
-}
-
-func join(first []clause, more ...clause) []clause {
-	return append(append([]clause(nil), first...), more...)
-}
-
-func desiredSets(c Config) []set {
-	people := set{name: setPeople, typ: nftables.TypeIFName}
-	for _, name := range c.Interfaces {
-		people.add(strconv.Quote(name), append([]byte(name), make([]byte, unix.IFNAMSIZ-len(name))...))
-	}
-	here := set{name: setHere, typ: nftables.TypeFIBAddr}
-	here.add("local", native(unix.RTN_LOCAL))
-	here.add("broadcast", native(unix.RTN_BROADCAST))
-	here.add("anycast", native(unix.RTN_ANYCAST))
-	here.add("multicast", native(unix.RTN_MULTICAST))
-	carried := set{name: setCarried, typ: nftables.TypeInetProto}
-	carried.add("tcp", []byte{unix.IPPROTO_TCP})
-	carried.add("icmp", []byte{unix.IPPROTO_ICMP})
-	carried.add("ipv6-icmp", []byte{unix.IPPROTO_ICMPV6})
-	gated, listen := ports(setGated, c.ports()), ports(setListen, nil)
-	sets := []set{people, here, carried, gated}
 	for _, e := range c.Entries {
-		listen.addPort(e.Listen)
-		if len(e.Ports) > 0 {
-			sets = append(sets, ports(e.Name+setPorts, e.Ports))
+		for _, ports := range ranges(e.Ports) {
+			// The mark comes before tproxy, which ends the rule when nobody
+			// listens; then the next rule is reached.
+			ch.add(e.Name+" goes to the gate", tcpDport(ports), setMark(), tproxy(f, e.Listen), counter(), accept())
+			ch.add(e.Name+" is refused while the gate is away", tcpDport(ports), counter(), reset())
 		}
 	}
-	sets = append(sets, listen)
-	for _, f := range c.families() {
-		sets = append(sets, prefixes(f, c.prefixes(f)))
+	if c.Other == Drop {
+		ch.add("other TCP ports are refused", tcp(), counter(), reset())
+		ch.add("other protocols are refused", counter(), prohibited())
 	}
-	return sets
+	return ch
 }
 
-func (s *set) add(text string, key []byte) {
-	s.text = append(s.text, text)
-	s.elements = append(s.elements, nftables.SetElement{Key: key})
-}
-
-func (s *set) addPort(p uint16) {
-	s.add(strconv.Itoa(int(p)), binaryutil.BigEndian.PutUint16(p))
-}
-
-func ports(name string, numbers []uint16) set {
-	s := set{name: name, typ: nftables.TypeInetService}
-	for _, p := range numbers {
-		s.addPort(p)
+// answers is what happens to a packet from a protected address when servers
+// see the client's: is it for a connection the gate made in a client's name?
+func answers(f family) chain {
+	ch := chain{name: "answers-" + f.nft()}
+	for _, proto := range []clause{tcp(), icmp(f)} {
+		ch.add("answer to a connection in a client's name", proto, transparent(), setMark(), counter(), accept())
 	}
-	return s
+	return ch
 }
 
-// prefixes makes an interval set: an element for the first address of each
-// prefix and one, marked as an end, for the first address behind it. A prefix
-// that reaches the last address of all has no end.
-func prefixes(f family, list []netip.Prefix) set {
-	s := set{name: setProtect + f.suffix(), typ: nftables.TypeIPAddr, interval: true}
-	if f == v6 {
-		s.typ = nftables.TypeIP6Addr
+// people is what happens to a packet from an interface that people come from.
+func people(c Config) chain {
+	ch := chain{name: "people"}
+	for _, p := range c.Protect {
+		ch.add("protected", address("daddr", p), counter(), jump("protected-"+familyOf(p.Addr()).nft()))
 	}
-	for _, p := range list {
-		s.add(p.String(), p.Addr().AsSlice())
-		if end := lastOf(p).Next(); end.IsValid() {
-			s.elements = append(s.elements, nftables.SetElement{Key: end.AsSlice(), IntervalEnd: true})
+	return ch
+}
+
+func prerouting(c Config) chain {
+	// After Tailscale's chain at mangle, which overwrites the whole mark of
+	// established flows; before every dstnat (-100).
+	ch := chain{name: "prerouting", hook: nftables.ChainHookPrerouting, priority: -140}
+	ch.add("the gateway itself is not intercepted", daddrType(unix.RTN_LOCAL, "local"), counter(), leave())
+	ch.add("not for a server", daddrType(unix.RTN_BROADCAST, "broadcast"), counter(), leave())
+	ch.add("not for a server", daddrType(unix.RTN_ANYCAST, "anycast"), counter(), leave())
+	ch.add("not for a server", daddrType(unix.RTN_MULTICAST, "multicast"), counter(), leave())
+	if c.Source == Client {
+		for _, p := range c.Protect {
+			ch.add("from a server", address("saddr", p), counter(), jump("answers-"+familyOf(p.Addr()).nft()))
 		}
 	}
-	return s
+	for _, name := range c.Interfaces {
+		ch.add("people come from here", iifname(name), counter(), jump("people"))
+	}
+	return ch
+}
+
+// around holds when prerouting marked a packet but routing did not deliver it
+// here, because somebody deleted an ip rule, and when a port of the gateway
+// is translated to one of a server.
+func around(c Config) chain {
+	ch := chain{name: "around"}
+	for _, p := range c.Protect {
+		if c.Other == Drop {
+			ch.add("no way around the gate", address("daddr", p), counter(), drop())
+			continue
+		}
+		for _, ports := range ranges(c.ports()) {
+			ch.add("no way around the gate", address("daddr", p), tcpDport(ports), counter(), drop())
+		}
+	}
+	return ch
+}
+
+func forward(c Config) chain {
+	ch := chain{name: "forward", hook: nftables.ChainHookForward, priority: -10}
+	for _, name := range c.Interfaces {
+		ch.add("people come from here", iifname(name), counter(), jump("around"))
+	}
+	return ch
+}
+
+func input(c Config) chain {
+	ch := chain{name: "input", hook: nftables.ChainHookInput, priority: -10}
+	for _, e := range c.Entries {
+		ch.add("the listener for "+e.Name+" is not dialled directly", tcpDport(portRange{e.Listen, e.Listen}), unmarked(), counter(), reset())
+	}
+	return ch
+}
+
+// A portRange is a range of TCP ports, both ends included; the zero value is
+// none.
+type portRange struct{ first, last uint16 }
+
+func (r portRange) String() string {
+	if r.first == r.last {
+		return strconv.Itoa(int(r.first))
+	}
+	return fmt.Sprintf("%d-%d", r.first, r.last)
+}
+
+// ranges joins neighbouring ports.
+func ranges(sorted []uint16) (rs []portRange) {
+	for _, p := range sorted {
+		if n := len(rs); n > 0 && rs[n-1].last+1 == p {
+			rs[n-1].last = p
+			continue
+		}
+		rs = append(rs, portRange{p, p})
+	}
+	return rs
 }
 
 func lastOf(p netip.Prefix) netip.Addr {
@@ -214,15 +202,11 @@ func lastOf(p netip.Prefix) netip.Addr {
 func (r Rules) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table inet %s {\n", tableName)
-	for _, s := range r.sets {
-		fmt.Fprintf(&b, "\tset %s {\n\t\ttype %s\n", s.name, s.typ.Name)
-		if s.interval {
-			b.WriteString("\t\tflags interval\n")
-		}
-		fmt.Fprintf(&b, "\t\telements = { %s }\n\t}\n", strings.Join(s.text, ", "))
-	}
 	for _, c := range r.chains {
-		fmt.Fprintf(&b, "\tchain %s {\n\t\t%s\n", c.name, c.header)
+		fmt.Fprintf(&b, "\tchain %s {\n", c.name)
+		if c.hook != nil {
+			fmt.Fprintf(&b, "\t\ttype filter hook %s priority %d; policy accept;\n", c.name, c.priority)
+		}
 		for _, rule := range c.rules {
 			fmt.Fprintf(&b, "\t\t%s\n", rule)
 		}
@@ -244,4 +228,16 @@ func (r rule) String() string {
 		words = append(words, c.text)
 	}
 	return strings.Join(words, " ") + " comment " + strconv.Quote(r.comment)
+}
+
+func (r rule) exprs() []expr.Any {
+	var all []expr.Any
+	for _, c := range r.clauses {
+		all = append(all, c.exprs...)
+	}
+	return all
+}
+
+func (r rule) userData() []byte {
+	return userdata.AppendString(nil, userdata.TypeComment, r.comment)
 }
