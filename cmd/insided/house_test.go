@@ -65,6 +65,7 @@ type house struct {
 	t      testing.TB
 	dir    string
 	config string
+	before string
 	daemon *nettest.Daemon
 	sshd   *nettest.SSHD
 }
@@ -78,7 +79,7 @@ type settings struct {
 	store     string // the URL; embedded SQLite unless given
 	state     string // the folder; one of the house's own unless given
 	minFree   string // "0%" unless given
-	env       []string
+	before    string // a shell command in the daemon's own mounts, before it starts
 }
 
 const password = "correct horse"
@@ -96,7 +97,8 @@ func newHouse(t testing.TB, s settings) *house {
 	t.Helper()
 	h := emptyHouse(t, s)
 	h.writeConfig(s)
-	h.startEnv(s.env)
+	h.before = or(s.before, "true")
+	h.start()
 	return h
 }
 
@@ -164,12 +166,11 @@ ConnectTimeout 20
 }
 
 // start starts the daemon and waits until it serves.
-func (h *house) start() { h.startEnv(nil) }
-
-func (h *house) startEnv(env []string) {
+func (h *house) start() {
 	h.t.Helper()
 	var err error
-	if h.daemon, err = h.Gateway.StartEnv(env, filepath.Join(binaries, "insided"), "--config", h.config); err != nil {
+	script := h.before + " && exec " + filepath.Join(binaries, "insided") + " --config " + h.config
+	if h.daemon, err = h.Gateway.Start("sh", "-c", script); err != nil {
 		h.t.Fatal(err)
 	}
 	h.until("the daemon serves", func() bool {

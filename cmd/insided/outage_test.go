@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -118,30 +120,32 @@ func TestAVanishedDatabaseLetsNobodyInAndDisturbsNobodyInside(t *testing.T) {
 }
 
 func TestARecordingsFolderThatCannotBeWrittenLetsNobodyIn(t *testing.T) {
-	state := mountSmall(t, "1g")
-	h := newHouse(t, settings{state: state})
+	state := t.TempDir()
+	recordings := filepath.Join(state, "recordings")
+	h := newHouse(t, settings{state: state, before: "mkdir -p " + recordings + " && mount --bind " + recordings + " " + recordings})
 	h.know()
 	h.grant()
 	server := at("ideo", nettest.BackendIP4)
-	recordings := filepath.Join(state, "recordings")
-	if err := unix.Mount(recordings, recordings, "", unix.MS_BIND, ""); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Unmount(recordings, unix.MNT_DETACH) })
-	h.stop()
-	h.start() // so that it stands in the mounted folder
-	if err := unix.Mount("", recordings, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
-	if r := h.ssh(server, "true"); r.exit != 255 {
-		t.Errorf("with a read-only folder: exit %d, %q", r.exit, r.stderr)
+	h.remount(recordings, "ro")
+	r := h.ssh(server, "true")
+	if r.exit != 255 || r.asked {
+		t.Errorf("with a read-only folder: exit %d, asked %v, %q", r.exit, r.asked, r.stderr)
 	}
 	status, err := h.api().Status(context.Background())
 	if err != nil || status.Recorder.OK {
 		t.Errorf("status %+v, %v: want the recorder to say it cannot write", status.Recorder, err)
 	}
-	if err := unix.Mount("", recordings, "", unix.MS_REMOUNT|unix.MS_BIND, ""); err != nil {
-		t.Fatal(err)
-	}
+	h.remount(recordings, "rw")
 	h.until("entries are let in again", func() bool { return h.ssh(server, "true").exit == 0 })
+}
+
+// remount changes the mount options of a folder as the daemon sees it: `ip
+// netns exec` has given it mounts of its own.
+func (h *house) remount(dir, option string) {
+	h.t.Helper()
+	pid := strconv.Itoa(h.daemon.PID())
+	out, err := exec.Command("nsenter", "--target", pid, "--mount", "mount", "-o", "remount,bind,"+option, dir).CombinedOutput()
+	if err != nil {
+		h.t.Fatalf("remount %s %s: %v\n%s", dir, option, err, out)
+	}
 }
