@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,12 +126,12 @@ func TestFilesGoThroughByEveryToolByteForByte(t *testing.T) {
 	ssh := "ssh -A -F " + filepath.Join(h.dir, "ssh_config")
 	tools := map[string]string{
 		"scp":          "scp -A -q -F CONFIG -r FROM/. SERVER:TO",
-		"scp old":      "scp -A -O -q -F CONFIG -r FROM/. SERVER:TO",
+		"scp old":      "scp -A -O -q -F CONFIG -r FROM/* SERVER:TO",
 		"sftp":         "printf 'put -r FROM/. TO\n' | sftp -A -q -F CONFIG -b - SERVER",
 		"rsync":        "rsync -a -e '" + ssh + "' FROM/ SERVER:TO/",
 		"tar":          "tar -C FROM -cf - . | " + ssh + " SERVER tar -C TO -xf -",
 		"scp back":     "scp -A -q -F CONFIG -r SERVER:THERE/. TO",
-		"scp old back": "scp -A -O -q -F CONFIG -r SERVER:THERE/. TO",
+		"scp old back": "scp -A -O -q -F CONFIG -r 'SERVER:THERE/*' TO",
 		"sftp back":    "printf 'get -r THERE/. TO\n' | sftp -A -q -F CONFIG -b - SERVER",
 		"rsync back":   "rsync -a -e '" + ssh + "' SERVER:THERE/ TO/",
 		"tar back":     ssh + " SERVER tar -C THERE -cf - . | tar -C TO -xf -",
@@ -148,7 +149,9 @@ func TestFilesGoThroughByEveryToolByteForByte(t *testing.T) {
 			if err := os.MkdirAll(arrived, 0o777); err != nil {
 				t.Fatal(err)
 			}
-			os.Chmod(arrived, 0o777)
+			if arrived == onServer {
+				h.give(arrived, "ideo")
+			}
 			script := strings.NewReplacer("CONFIG", filepath.Join(h.dir, "ssh_config"), "FROM", local, "SERVER", server, "THERE", "/home/ideo/there", "TO", to).Replace(command)
 			cmd := h.clientCommand(context.Background(), "bash", "-c", "set -o pipefail; "+script)
 			cmd.Env = append(cmd.Env, "SSH_AUTH_SOCK="+agent)
@@ -163,9 +166,9 @@ func TestFilesGoThroughByEveryToolByteForByte(t *testing.T) {
 		})
 	}
 	t.Run("git", func(t *testing.T) {
-		script := strings.NewReplacer("SSH", ssh, "SERVER", server, "HERE", filepath.Join(h.dir, "repo")).Replace(`set -e
-export GIT_SSH_COMMAND='SSH' GIT_CONFIG_GLOBAL=/dev/null
-SSH SERVER git init -q --bare repo.git
+		script := strings.NewReplacer("WITH", ssh, "SERVER", server, "HERE", filepath.Join(h.dir, "repo")).Replace(`set -e
+export GIT_SSH_COMMAND='WITH' GIT_CONFIG_GLOBAL=/dev/null
+WITH SERVER git init -q --bare repo.git
 git init -q HERE; cd HERE; git config user.name t; git config user.email t@example.com
 head -c 5000000 /dev/urandom >blob; git add blob; git commit -q -m one
 git push -q ssh://SERVER/~/repo.git HEAD:main
@@ -177,6 +180,19 @@ cmp blob HERE-back/blob`)
 			t.Errorf("git: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
 		}
 	})
+}
+
+// give makes a folder on the server belong to a login.
+func (h *house) give(folder, login string) {
+	h.t.Helper()
+	home, err := os.Stat(h.sshd.Home(login))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	owner := home.Sys().(*syscall.Stat_t)
+	if err := os.Chown(folder, int(owner.Uid), int(owner.Gid)); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func randomFile(t *testing.T, name string, size int64) (sum string) {
