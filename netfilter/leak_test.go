@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -122,6 +126,19 @@ func poll(t testing.TB, what string, ready func() bool) {
 	}
 }
 
+// freeze stops a process and waits until all its threads have stopped.
+func freeze(t *testing.T, d *nettest.Daemon) {
+	t.Helper()
+	d.Signal(syscall.SIGSTOP)
+	poll(t, "the gate to freeze", func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.PID()))
+		return !slices.ContainsFunc(threads, func(file string) bool {
+			text, err := os.ReadFile(file)
+			return err != nil || !strings.Contains(string(text), ") T ")
+		})
+	})
+}
+
 func TestNothingPassesAGateThatIsDeadNotListeningOrStopped(t *testing.T) {
 	for _, other := range []Other{Forward, Drop} {
 		t.Run(string(other), func(t *testing.T) {
@@ -151,7 +168,7 @@ func TestNothingPassesAGateThatIsDeadNotListeningOrStopped(t *testing.T) {
 
 			d := startGate(t, lab, c)
 			try("alive", "connected")
-			d.Signal(syscall.SIGSTOP)
+			freeze(t, d)
 			try("stopped", "connected") // the kernel does that; it waits in the backlog
 			d.Kill()
 			try("killed", "connection refused")
@@ -190,7 +207,7 @@ func TestNothingPassesWhileTheGateRunsButItsIPRulesAreDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := startGate(t, lab, config())
-	d.Signal(syscall.SIGSTOP) // so that it cannot repair; its sockets still match
+	freeze(t, d) // so that it cannot repair; its sockets still match
 	if _, err := lab.Gateway.Run(soon(t), "sh", "-c", "for f in -4 -6; do ip $f rule del pref 900; ip $f rule del pref 910; done"); err != nil {
 		t.Fatal(err)
 	}
