@@ -192,6 +192,65 @@ func TestAnAddressWithAZoneIsNobodys(t *testing.T) {
 	}
 }
 
+// Whose address a prefix is, all the prefixes around it decide together.
+func TestNestedPrefixesOfPersons(t *testing.T) {
+	person := func(name, prefix string, disabled bool) policy.Person {
+		return policy.Person{
+			ID: policy.PersonID(name), Name: name, Disabled: disabled,
+			Addresses: []policy.Address{{ID: "1", Prefix: netip.MustParsePrefix(prefix)}},
+		}
+	}
+	book := newBook(t, policy.Facts{Persons: []policy.Person{
+		person("outer", "10.0.0.0/8", false),
+		person("middle", "10.1.0.0/16", true),
+		person("inner", "10.1.1.0/24", false),
+		person("first", "192.168.1.0/24", true),
+		person("second", "192.168.0.0/16", true),
+		person("third", "192.168.1.1/32", true),
+	}})
+	for _, c := range []struct {
+		client, person string
+		denial         policy.Denial
+	}{
+		{"10.1.1.1", "", policy.AmbiguousPerson}, // inner and outer, with nobody who counts between
+		{"10.1.2.1", "outer", policy.UnknownServer},
+		{"10.2.1.1", "outer", policy.UnknownServer},
+		{"192.168.1.1", "first", policy.PersonDisabled},
+		{"192.168.1.2", "first", policy.PersonDisabled},
+		{"192.168.2.2", "second", policy.PersonDisabled},
+	} {
+		v := book.Decide(policy.Flow{Client: netip.AddrPortFrom(netip.MustParseAddr(c.client), 1)}, time.Now())
+		if got := inWords(v); got.Person != c.person || got.Denial != c.denial {
+			t.Errorf("%s: %q, %s, want %q, %s", c.client, got.Person, got.Denial, c.person, c.denial)
+		}
+	}
+}
+
+// The clocks of New York and Warsaw are six hours apart but for three weeks in
+// March and one in autumn, when one has changed and the other has not.
+func TestSchedulesOfTwoZonesLeaveAGapMonthsAhead(t *testing.T) {
+	g := policy.Grant{ID: "1", Person: "p", Server: "s", Schedules: []policy.Schedule{
+		schedule(t, "Mon-Sun 00:00-18:00", "Europe/Warsaw"),
+		schedule(t, "Mon-Sun 12:00-18:00", "America/New_York"),
+	}}
+	facts := policy.Facts{
+		Persons: []policy.Person{{ID: "p", Name: "anna"}},
+		Servers: []policy.Server{{ID: "s", Name: "shop", Prefix: netip.MustParsePrefix("10.0.0.1/32")}},
+		Grants:  []policy.Grant{g},
+	}
+	now := time.Date(2025, 12, 1, 12, 0, 0, 0, time.UTC)
+	until, denial := newBook(t, facts).Standing("1", now)
+	if got, want := moment(until), "2026-03-08T22:00:00Z"; got != want || denial != "" {
+		t.Errorf("until %s, %q, want %s", got, denial, want)
+	}
+	// With the gap filled it is open for ever.
+	facts.Grants[0].Schedules = append(facts.Grants[0].Schedules, schedule(t, "Mon-Sun 22:30-00:30", "Europe/Warsaw"))
+	until, denial = newBook(t, facts).Standing("1", now)
+	if !until.IsZero() || denial != "" {
+		t.Errorf("until %s, %q, want never", until, denial)
+	}
+}
+
 func TestAnEnabledServerReplacesADisabledOneOfTheSameAddress(t *testing.T) {
 	at := netip.MustParsePrefix("10.0.0.1/32")
 	for _, servers := range [][]policy.Server{

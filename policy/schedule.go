@@ -118,9 +118,7 @@ func (s Schedule) Edge(after time.Time) time.Time {
 	if s.week.constant() {
 		return time.Time{}
 	}
-	// Round strips the monotonic reading: an edge is a time of the wall clock,
-	// also when somebody sets that.
-	t := after.Round(0).In(s.zone)
+	t := after.In(s.zone) // without a monotonic reading, and so are edges
 	inside := s.week.contains(sinceMonday(t))
 	for {
 		wall := sinceMonday(t)
