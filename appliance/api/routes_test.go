@@ -1,0 +1,256 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// awkward is a name nobody can have, and everybody can type.
+const awkward = `a/b?c#d%2F..&e=é "f" \x`
+
+// calls are all calls of the client, with what the house must be asked.
+func calls() map[string]func(context.Context, House) error {
+	at := time.Date(2026, 12, 24, 10, 0, 0, 123000, time.UTC)
+	bodies := func(b io.ReadCloser, err error) error {
+		if err != nil {
+			return err
+		}
+		defer b.Close()
+		_, err = io.ReadAll(b)
+		return err
+	}
+	return map[string]func(context.Context, House) error{
+		"Persons[]":               func(ctx context.Context, h House) error { _, err := h.Persons(ctx); return err },
+		"Person[" + awkward + "]": func(ctx context.Context, h House) error { _, err := h.Person(ctx, awkward); return err },
+		"Person[..]":              func(ctx context.Context, h House) error { _, err := h.Person(ctx, ".."); return err },
+		"AddPerson[{Name:x FullName: Email: Addresses:[{Address:10.0.0.1 Label:l}]}]": func(ctx context.Context, h House) error {
+			_, err := h.AddPerson(ctx, NewPerson{Name: "x", Addresses: []NewAddress{{"10.0.0.1", "l"}}})
+			return err
+		},
+		"SetPerson[x {Disabled:true}]": func(ctx context.Context, h House) error {
+			_, err := h.SetPerson(ctx, "x", Switch{true})
+			return err
+		},
+		"Addresses[{Person:" + awkward + "}]": func(ctx context.Context, h House) error {
+			_, err := h.Addresses(ctx, AddressFilter{awkward})
+			return err
+		},
+		"AddAddress[x {Address:10.0.0.1 Label:}]": func(ctx context.Context, h House) error {
+			_, err := h.AddAddress(ctx, "x", NewAddress{Address: "10.0.0.1"})
+			return err
+		},
+		"RemoveAddress[7]": func(ctx context.Context, h House) error { _, err := h.RemoveAddress(ctx, "7"); return err },
+		"Servers[]":        func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
+		"Server[x]":        func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },
+		"AddServer[{Name:x Address:10.0.0.1 SSHPort:22 RDPPort:0}]": func(ctx context.Context, h House) error {
+			_, err := h.AddServer(ctx, NewServer{Name: "x", Address: "10.0.0.1", SSHPort: 22})
+			return err
+		},
+		"SetServer[x {Disabled:false}]": func(ctx context.Context, h House) error {
+			_, err := h.SetServer(ctx, "x", Switch{})
+			return err
+		},
+		"HostKeys[x {Address:[::1]:22}]": func(ctx context.Context, h House) error {
+			_, err := h.HostKeys(ctx, "x", HostKeyFilter{"[::1]:22"})
+			return err
+		},
+		"ImportHostKey[x {Address: PrivateKey:k}]": func(ctx context.Context, h House) error {
+			_, err := h.ImportHostKey(ctx, "x", ImportedKey{PrivateKey: "k"})
+			return err
+		},
+		"TrustHostKeys[x {Address: PublicKeys:k}]": func(ctx context.Context, h House) error {
+			_, err := h.TrustHostKeys(ctx, "x", TrustedKeys{PublicKeys: "k"})
+			return err
+		},
+		"ForgetHostKeys[x {Address:a}]": func(ctx context.Context, h House) error {
+			_, err := h.ForgetHostKeys(ctx, "x", HostKeyFilter{"a"})
+			return err
+		},
+		"Groups[group]":        func(ctx context.Context, h House) error { _, err := h.Groups(ctx, ServerGroup); return err },
+		"Groups[person-group]": func(ctx context.Context, h House) error { _, err := h.Groups(ctx, PersonGroup); return err },
+		"Group[group x]":       func(ctx context.Context, h House) error { _, err := h.Group(ctx, ServerGroup, "x"); return err },
+		"Group[person-group x]": func(ctx context.Context, h House) error {
+			_, err := h.Group(ctx, PersonGroup, "x")
+			return err
+		},
+		"CreateGroup[group {Name:x Description:d}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateGroup(ctx, ServerGroup, NewGroup{"x", "d"})
+			return err
+		},
+		"CreateGroup[person-group {Name:x Description:}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateGroup(ctx, PersonGroup, NewGroup{Name: "x"})
+			return err
+		},
+		"AddMember[group x {Member:group:y}]": func(ctx context.Context, h House) error {
+			_, err := h.AddMember(ctx, ServerGroup, "x", Member{"group:y"})
+			return err
+		},
+		"AddMember[person-group x {Member:y}]": func(ctx context.Context, h House) error {
+			_, err := h.AddMember(ctx, PersonGroup, "x", Member{"y"})
+			return err
+		},
+		"RemoveMember[group x {Member:group:y}]": func(ctx context.Context, h House) error {
+			_, err := h.RemoveMember(ctx, ServerGroup, "x", Member{"group:y"})
+			return err
+		},
+		"RemoveMember[person-group x {Member:" + awkward + "}]": func(ctx context.Context, h House) error {
+			_, err := h.RemoveMember(ctx, PersonGroup, "x", Member{awkward})
+			return err
+		},
+		"Grants[{Person:x Active:true}]": func(ctx context.Context, h House) error {
+			_, err := h.Grants(ctx, GrantFilter{"x", true})
+			return err
+		},
+		"Grant[1]": func(ctx context.Context, h House) error { _, err := h.Grant(ctx, "1"); return err },
+		"CreateGrant[{Person:x PersonGroup: Server:y Group: Protocols:[ssh] Logins:[] SourceIP: Forwarding:[] Duration:8h Permanent:false Start:2026-12-24 10:00:00.000123 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Schedules:[{Windows:w Zone:z}] Reason:}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateGrant(ctx, NewGrant{Person: "x", Server: "y", Protocols: []string{"ssh"}, Duration: "8h", Start: at, Schedules: []Schedule{{"w", "z"}}})
+			return err
+		},
+		"SetGrantEnd[1 {Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false}]": func(ctx context.Context, h House) error {
+			_, err := h.SetGrantEnd(ctx, "1", NewEnd{By: "1h"})
+			return err
+		},
+		"RevokeGrant[1]":  func(ctx context.Context, h House) error { _, err := h.RevokeGrant(ctx, "1"); return err },
+		"GrantHistory[1]": func(ctx context.Context, h House) error { _, err := h.GrantHistory(ctx, "1"); return err },
+		"Stays[{All:true Limit:5}]": func(ctx context.Context, h House) error {
+			_, err := h.Stays(ctx, StayFilter{true, 5})
+			return err
+		},
+		"EndStay[1]": func(ctx context.Context, h House) error { _, err := h.EndStay(ctx, "1"); return err },
+		"Sessions[{All:false Stay:1 Limit:0}]": func(ctx context.Context, h House) error {
+			_, err := h.Sessions(ctx, SessionFilter{Stay: "1"})
+			return err
+		},
+		"Session[abcd]":     func(ctx context.Context, h House) error { _, err := h.Session(ctx, "abcd"); return err },
+		"KillSession[abcd]": func(ctx context.Context, h House) error { _, err := h.KillSession(ctx, "abcd"); return err },
+		"Entries[{Limit:3}]": func(ctx context.Context, h House) error {
+			_, err := h.Entries(ctx, EntryFilter{3})
+			return err
+		},
+		"Events[abcd]":     func(ctx context.Context, h House) error { return bodies(h.Events(ctx, "abcd")) },
+		"Recordings[abcd]": func(ctx context.Context, h House) error { _, err := h.Recordings(ctx, "abcd"); return err },
+		"Recording[abcd 2 {Follow:true}]": func(ctx context.Context, h House) error {
+			return bodies(h.Recording(ctx, "abcd", 2, Following{true}))
+		},
+		"Explain[{Person:x Server:y Login: Protocol: From: At:2026-12-24 10:00:00.000123 +0000 UTC}]": func(ctx context.Context, h House) error {
+			_, err := h.Explain(ctx, Question{Person: "x", Server: "y", At: at})
+			return err
+		},
+		"Status[]": func(ctx context.Context, h House) error { _, err := h.Status(ctx); return err },
+	}
+}
+
+func TestEveryCallArrivesAsItWasMade(t *testing.T) {
+	h := new(stub)
+	client := NewClient(serve(t, h))
+	for want, call := range calls() {
+		if err := call(t.Context(), client); err != nil {
+			t.Errorf("%s: %v", want, err)
+		}
+		if diff := cmp.Diff(want, h.last()); diff != "" {
+			t.Errorf("the house was asked (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestEveryRouteDeclaresAPermissionAndTheClientUsesIt(t *testing.T) {
+	used := map[string]bool{}
+	var mu sync.Mutex
+	mux := http.NewServeMux()
+	for _, rt := range routes {
+		if rt.need < toLook || rt.need > toWatch {
+			t.Errorf("%s %s declares no permission", rt.method, rt.path)
+		}
+		if changes := rt.method != "GET"; changes != (rt.need == toChange) {
+			t.Errorf("%s %s has the permission %d", rt.method, rt.path, rt.need)
+		}
+		mux.HandleFunc(rt.method+" "+prefix+rt.path, func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			used[r.Pattern] = true
+			NewProblem(CodeConflict, "not now", "later").write(w)
+		})
+	}
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	client := &Client{&http.Client{Transport: toServer(server.Listener.Addr().String())}}
+	for name, call := range calls() {
+		var p *Problem
+		if err := call(t.Context(), client); !errors.As(err, &p) || p.Code != CodeConflict || p.Hint != "later" {
+			t.Errorf("%s: the problem comes back as %v", name, err)
+		}
+	}
+	for _, rt := range routes {
+		if !used[rt.method+" "+prefix+rt.path] {
+			t.Errorf("no call of the client uses %s %s", rt.method, rt.path)
+		}
+	}
+}
+
+// toServer sends every request to one address.
+type toServer string
+
+func (addr toServer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.URL.Host = string(addr)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func TestARouteWithoutAPermissionIsForNobody(t *testing.T) {
+	h := new(stub)
+	rt := route{"GET", "/persons", 0, routes[0].serve}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest("GET", "http://inside/api/v1/persons", nil)
+	r = r.WithContext(WithActor(r.Context(), Actor{"root", true}))
+	rt.handler(t.Context(), h).ServeHTTP(w, r)
+	if w.Code != http.StatusForbidden || h.last() != "" {
+		t.Errorf("got %d %s, and the house saw %q", w.Code, w.Body, h.last())
+	}
+}
+
+func TestErrorsOfTheHouseBecomeProblems(t *testing.T) {
+	h := new(stub)
+	client := NewClient(serve(t, h))
+	for _, c := range []struct {
+		fail   error
+		code   string
+		status int
+		detail string
+	}{
+		{NewProblem(CodeNotFound, "no such", "look"), CodeNotFound, 404, "no such"},
+		{NewProblem(CodeInvalid, "cannot be", ""), CodeInvalid, 422, "cannot be"},
+		{NewProblem(CodeUnavailable, "gone", ""), CodeUnavailable, 503, "gone"},
+		{errors.New("something broke"), CodeInternal, 500, "something broke"},
+		{context.DeadlineExceeded, CodeUnavailable, 503, "no answer within 30s"},
+	} {
+		h.fail = c.fail
+		_, err := client.AddPerson(t.Context(), NewPerson{Name: "x"})
+		var p *Problem
+		if !errors.As(err, &p) || p.Code != c.code || p.Status != c.status || !strings.HasPrefix(p.Detail, c.detail) {
+			t.Errorf("%v comes back as %#v", c.fail, err)
+		}
+	}
+}
+
+func TestAnEmptyNameReachesNobody(t *testing.T) {
+	h := new(stub)
+	client := NewClient(serve(t, h))
+	var p *Problem
+	if _, err := client.Person(t.Context(), ""); !errors.As(err, &p) || p.Code != CodeInvalid {
+		t.Errorf("Person: %v", err)
+	}
+	if _, err := client.RevokeGrant(t.Context(), ""); !errors.As(err, &p) || p.Code != CodeInvalid {
+		t.Errorf("RevokeGrant: %v", err)
+	}
+	if h.last() != "" {
+		t.Errorf("the house was asked %s", h.last())
+	}
+}

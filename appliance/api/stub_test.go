@@ -1,0 +1,184 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A stub is a house in which nothing happens: it remembers what it was asked,
+// by whom, and answers with zero values or with fail.
+type stub struct {
+	mu   sync.Mutex
+	seen []string
+	by   string
+	fail error
+	body io.ReadCloser // of streams
+}
+
+func (s *stub) saw(ctx context.Context, call string, args ...any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen, s.by = append(s.seen, call+fmt.Sprintf("%+v", args)), By(ctx)
+	return s.fail
+}
+
+func (s *stub) last() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.seen) == 0 {
+		return ""
+	}
+	return s.seen[len(s.seen)-1]
+}
+
+func (s *stub) stream(err error) (io.ReadCloser, error) {
+	if err != nil {
+		return nil, err
+	}
+	if s.body != nil {
+		return s.body, nil
+	}
+	return io.NopCloser(strings.NewReader("line\n")), nil
+}
+
+func (s *stub) Persons(ctx context.Context) ([]Person, error) {
+	return []Person{}, s.saw(ctx, "Persons")
+}
+func (s *stub) Person(ctx context.Context, name string) (Person, error) {
+	return Person{Name: name}, s.saw(ctx, "Person", name)
+}
+func (s *stub) AddPerson(ctx context.Context, p NewPerson) (Person, error) {
+	return Person{Name: p.Name}, s.saw(ctx, "AddPerson", p)
+}
+func (s *stub) SetPerson(ctx context.Context, name string, w Switch) (Person, error) {
+	return Person{}, s.saw(ctx, "SetPerson", name, w)
+}
+func (s *stub) Addresses(ctx context.Context, f AddressFilter) ([]Address, error) {
+	return nil, s.saw(ctx, "Addresses", f)
+}
+func (s *stub) AddAddress(ctx context.Context, p string, a NewAddress) (Address, error) {
+	return Address{}, s.saw(ctx, "AddAddress", p, a)
+}
+func (s *stub) RemoveAddress(ctx context.Context, id string) (Address, error) {
+	return Address{}, s.saw(ctx, "RemoveAddress", id)
+}
+func (s *stub) Servers(ctx context.Context) ([]Server, error) { return nil, s.saw(ctx, "Servers") }
+func (s *stub) Server(ctx context.Context, name string) (Server, error) {
+	return Server{}, s.saw(ctx, "Server", name)
+}
+func (s *stub) AddServer(ctx context.Context, v NewServer) (Server, error) {
+	return Server{}, s.saw(ctx, "AddServer", v)
+}
+func (s *stub) SetServer(ctx context.Context, name string, w Switch) (Server, error) {
+	return Server{}, s.saw(ctx, "SetServer", name, w)
+}
+func (s *stub) HostKeys(ctx context.Context, v string, f HostKeyFilter) (HostKeyList, error) {
+	return HostKeyList{}, s.saw(ctx, "HostKeys", v, f)
+}
+func (s *stub) ImportHostKey(ctx context.Context, v string, k ImportedKey) (HostKeyList, error) {
+	return HostKeyList{}, s.saw(ctx, "ImportHostKey", v, k)
+}
+func (s *stub) TrustHostKeys(ctx context.Context, v string, k TrustedKeys) (HostKeyList, error) {
+	return HostKeyList{}, s.saw(ctx, "TrustHostKeys", v, k)
+}
+func (s *stub) ForgetHostKeys(ctx context.Context, v string, f HostKeyFilter) (HostKeyList, error) {
+	return HostKeyList{}, s.saw(ctx, "ForgetHostKeys", v, f)
+}
+func (s *stub) Groups(ctx context.Context, k Kind) ([]Group, error) {
+	return nil, s.saw(ctx, "Groups", k)
+}
+func (s *stub) Group(ctx context.Context, k Kind, name string) (Group, error) {
+	return Group{}, s.saw(ctx, "Group", k, name)
+}
+func (s *stub) CreateGroup(ctx context.Context, k Kind, g NewGroup) (Group, error) {
+	return Group{}, s.saw(ctx, "CreateGroup", k, g)
+}
+func (s *stub) AddMember(ctx context.Context, k Kind, g string, m Member) (Group, error) {
+	return Group{}, s.saw(ctx, "AddMember", k, g, m)
+}
+func (s *stub) RemoveMember(ctx context.Context, k Kind, g string, m Member) (Group, error) {
+	return Group{}, s.saw(ctx, "RemoveMember", k, g, m)
+}
+func (s *stub) Grants(ctx context.Context, f GrantFilter) ([]Grant, error) {
+	return nil, s.saw(ctx, "Grants", f)
+}
+func (s *stub) Grant(ctx context.Context, id string) (Grant, error) {
+	return Grant{}, s.saw(ctx, "Grant", id)
+}
+func (s *stub) CreateGrant(ctx context.Context, g NewGrant) (Grant, error) {
+	return Grant{}, s.saw(ctx, "CreateGrant", g)
+}
+func (s *stub) SetGrantEnd(ctx context.Context, id string, e NewEnd) (Grant, error) {
+	return Grant{}, s.saw(ctx, "SetGrantEnd", id, e)
+}
+func (s *stub) RevokeGrant(ctx context.Context, id string) (Grant, error) {
+	return Grant{}, s.saw(ctx, "RevokeGrant", id)
+}
+func (s *stub) GrantHistory(ctx context.Context, id string) ([]Change, error) {
+	return nil, s.saw(ctx, "GrantHistory", id)
+}
+func (s *stub) Stays(ctx context.Context, f StayFilter) ([]Stay, error) {
+	return nil, s.saw(ctx, "Stays", f)
+}
+func (s *stub) EndStay(ctx context.Context, id string) (Stay, error) {
+	return Stay{}, s.saw(ctx, "EndStay", id)
+}
+func (s *stub) Sessions(ctx context.Context, f SessionFilter) ([]Session, error) {
+	return nil, s.saw(ctx, "Sessions", f)
+}
+func (s *stub) Session(ctx context.Context, id string) (Session, error) {
+	return Session{}, s.saw(ctx, "Session", id)
+}
+func (s *stub) KillSession(ctx context.Context, id string) (Session, error) {
+	return Session{}, s.saw(ctx, "KillSession", id)
+}
+func (s *stub) Entries(ctx context.Context, f EntryFilter) ([]Entry, error) {
+	return nil, s.saw(ctx, "Entries", f)
+}
+func (s *stub) Events(ctx context.Context, id string) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "Events", id))
+}
+func (s *stub) Recordings(ctx context.Context, id string) ([]Recording, error) {
+	return nil, s.saw(ctx, "Recordings", id)
+}
+func (s *stub) Recording(ctx context.Context, id string, channel int, f Following) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "Recording", id, channel, f))
+}
+func (s *stub) Explain(ctx context.Context, q Question) (Explanation, error) {
+	return Explanation{}, s.saw(ctx, "Explain", q)
+}
+func (s *stub) Status(ctx context.Context) (Status, error) {
+	return Status{Gate: By(ctx)}, s.saw(ctx, "Status")
+}
+
+// serve serves a house on a socket of its own until the test ends.
+func serve(t *testing.T, h House) (socket string) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), "run", "inside.sock")
+	l, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := serveOn(t, l, h)
+	t.Cleanup(stop)
+	return socket
+}
+
+// serveOn returns what ends the serving and waits for it.
+func serveOn(t *testing.T, l net.Listener, h House) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, l, h) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+}
