@@ -90,14 +90,7 @@ func (f *flow) watchRoom() {
 }
 
 // isReady reports whether the server has let us in.
-func (f *flow) isReady() bool {
-	select {
-	case <-f.ready:
-		return true
-	default:
-		return false
-	}
-}
+func (f *flow) isReady() bool { return isClosed(f.ready) }
 
 // cutOff ends what is going on: the server is left at once, the terminals get
 // one line that says why, and the client is left as soon as it has that line,

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -193,4 +194,38 @@ func TestManyCommandsAtOnceKeepTheirOutputsApart(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+func TestTheStatusOfACommandThatClosedItsOutputFirstArrives(t *testing.T) {
+	g := newGate(t, 22)
+	for _, c := range []struct {
+		name, command string
+		stdin         io.Reader
+	}{
+		{"no input", "sleep 1 >/dev/null 2>&1; exit 3", nil},
+		{"no input, no shell in between", "exec sh -c 'sleep 1; exit 3' >/dev/null 2>&1", nil},
+		{"slow input", "exec sh -c 'cat; sleep 1; exit 3' >/dev/null 2>&1", &slowReader{n: 30, pause: 100 * time.Millisecond}},
+	} {
+		with := byPassword
+		with.stdin = c.stdin
+		if o := g.ssh(with, g.host("ideo"), c.command); o.code != 3 {
+			t.Errorf("%s: %v", c.name, o)
+		}
+	}
+}
+
+// A slowReader yields a byte now and then.
+type slowReader struct {
+	n     int
+	pause time.Duration
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if r.n == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(r.pause)
+	r.n--
+	p[0] = 'x'
+	return 1, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 
@@ -172,13 +173,27 @@ func (l *login) none(c ssh.ConnMetadata) (*ssh.Permissions, error) {
 		return nil, l.hopeless()
 	}
 	// Nothing has succeeded, but this is the only way the library has to
-	// change what is offered. OpenSSH says so only with -v.
+	// change what is offered. OpenSSH says so only with -v. PuTTY would say
+	// "Further authentication required" to everybody; it is offered all three
+	// and learns by itself what the server does not take.
+	if strings.HasPrefix(string(c.ClientVersion()), "SSH-2.0-PuTTY") && (next.PasswordCallback != nil || next.KeyboardInteractiveCallback != nil) {
+		return nil, ssh.ErrNoAuth
+	}
 	return nil, &ssh.PartialSuccessError{Next: next}
+}
+
+// offered reports whether the server would take a method at all now. A client
+// may try one that it was not told about.
+func (l *login) offered(method string) bool {
+	return slices.Contains(l.approach.offered, method) || l.approach.last.in != nil
 }
 
 func (l *login) password(c ssh.ConnMetadata, secret []byte) (*ssh.Permissions, error) {
 	if err := l.begin(c); err != nil {
 		return nil, err
+	}
+	if !l.offered("password") {
+		return nil, errNotTaken
 	}
 	return l.outcome("password", l.approach.password(l.ctx, string(secret)))
 }
@@ -186,6 +201,9 @@ func (l *login) password(c ssh.ConnMetadata, secret []byte) (*ssh.Permissions, e
 func (l *login) interactive(c ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 	if err := l.begin(c); err != nil {
 		return nil, err
+	}
+	if !l.offered("keyboard-interactive") {
+		return nil, errNotTaken
 	}
 	n := l.approach.interactive(l.ctx)
 	for rounds := 0; n.asked != nil; rounds++ {
@@ -222,6 +240,9 @@ func (l *login) key(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, er
 	}
 	if open := l.approach.open; open != nil && sameKey(open.key, key) {
 		return &ssh.Permissions{}, nil
+	}
+	if !l.offered("publickey") {
+		return nil, errNotTaken
 	}
 	n := l.approach.key(l.ctx, key)
 	switch {

@@ -25,7 +25,8 @@ import (
 // x/crypto/ssh hands over data and requests by separate ways, so their order
 // is lost: an exit-status may come out before the data it followed. It is held
 // back until both outputs have been drained to their end, because a client
-// that has the status may stop listening.
+// that has the status may stop listening. The end of output, in turn, waits for
+// the status: see outputEnded.
 type session struct {
 	f      *flow
 	number int
@@ -47,15 +48,17 @@ type session struct {
 
 	mu       sync.Mutex
 	starting bool         // a command is being started or runs
-	gone     bool         // the server has closed the channel
-	drained  bool         // both outputs came to their end
+	drained  bool         // both outputs came to their end, and the client knows
 	held     *ssh.Request // how the command ended, held until then
 	exit     *int
 	signal   string
 
-	inputDone  chan struct{} // copyUp has ended
-	outputDone chan struct{} // copyDown and copyErr have
-	serverDone chan struct{} // serveServer has
+	inputDone   chan struct{} // copyUp has ended
+	exitKnown   chan struct{} // the server has said how the command ended
+	outputDone  chan struct{} // copyDown and copyErr have ended
+	serverClose chan struct{} // the server has closed the channel
+	serverDone  chan struct{} // serveServer has ended
+	outputOver  func()        // closes outputDone, once
 
 	in, out atomic.Int64
 }
@@ -70,11 +73,14 @@ type sniffer interface {
 // openSession opens a session channel on both sides.
 func (f *flow) openSession(ctx context.Context, nc ssh.NewChannel, opened func()) {
 	s := &session{
-		f:          f,
-		inputDone:  make(chan struct{}),
-		outputDone: make(chan struct{}),
-		serverDone: make(chan struct{}),
+		f:           f,
+		inputDone:   make(chan struct{}),
+		exitKnown:   make(chan struct{}),
+		outputDone:  make(chan struct{}),
+		serverClose: make(chan struct{}),
+		serverDone:  make(chan struct{}),
 	}
+	s.outputOver = sync.OnceFunc(func() { close(s.outputDone) })
 	var upRequests <-chan *ssh.Request
 	if f.isReady() {
 		up, requests, err := f.serverConn.OpenChannel("session", nil)
@@ -129,10 +135,7 @@ func (s *session) clientClosed() {
 	if s.up == nil {
 		return
 	}
-	s.mu.Lock()
-	started := s.starting
-	s.mu.Unlock()
-	if started {
+	if s.isStarting() {
 		<-s.inputDone
 	}
 	if !s.f.client.broken.Load() {
@@ -278,9 +281,9 @@ func (s *session) notStarted() {
 	s.record.close()
 	s.mu.Lock()
 	s.starting = false
-	gone := s.gone
 	s.mu.Unlock()
-	if gone {
+	if isClosed(s.serverClose) {
+		s.outputOver() // serveServer may have seen the start
 		s.down.Close()
 	}
 }
@@ -318,7 +321,7 @@ func (s *session) copyUp() {
 // copyDown carries the server's output to the client; when the other output
 // has ended, too, it passes on the end of both.
 func (s *session) copyDown() {
-	defer close(s.outputDone)
+	defer s.outputOver()
 	errDone := make(chan struct{})
 	s.f.spawn(func() {
 		defer close(errDone)
@@ -373,6 +376,7 @@ func (s *session) ended(r *ssh.Request, exit *int, signal string) {
 		return
 	}
 	s.exit, s.signal = exit, signal
+	defer close(s.exitKnown)
 	if s.drained {
 		s.down.SendRequest(r.Type, false, r.Payload)
 		return
@@ -395,10 +399,8 @@ func (s *session) serveServer(requests <-chan *ssh.Request) {
 		s.serverRequest(r)
 	}
 	proper := !s.f.server.broken.Load()
-	s.mu.Lock()
-	s.gone = true
-	started := s.starting
-	s.mu.Unlock()
+	close(s.serverClose)
+	started := s.isStarting()
 	if started {
 		<-s.outputDone
 		s.writeEnd()
@@ -420,5 +422,14 @@ func (s *session) writeEnd() {
 	s.f.note(e)
 	if err := s.record.close(); err != nil {
 		s.f.unrecorded(err)
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }

@@ -2,6 +2,7 @@ package sshentry
 
 import (
 	"io"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -41,13 +42,18 @@ func (s *session) showPiece(w io.Writer, p []byte) error {
 	return err
 }
 
-// outputEnded passes on the end of both outputs and, after it, how the command
-// ended if that is known already.
+// outputEnded passes on how the command ended and then the end of its output.
+//
+// In this order, although sshd often sends them in the other one: a client
+// whose own input has ended closes the channel as soon as the output has
+// (OpenSSH, nchan.c), and x/crypto/ssh answers a close with a close, after
+// which no status can be sent.
 //
 // When the connection to the server has broken, nobody said that this is the
 // end. The client is told nothing then, and sees its own connection close, as
 // it would have without the gate.
 func (s *session) outputEnded() {
+	s.awaitExit()
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
@@ -56,12 +62,47 @@ func (s *session) outputEnded() {
 		return
 	}
 	s.drained = true
-	s.down.CloseWrite()
 	if s.held != nil {
 		s.down.SendRequest(s.held.Type, false, s.held.Payload)
 		s.held = nil
 	}
+	s.down.CloseWrite()
 }
+
+// awaitExit waits until the server has said how the command ended, or will not.
+//
+// That may be long after the end of output: in `tar c . | ssh host 'tar x
+// >/dev/null 2>&1'` the output ends before the first byte of input. While the
+// input flows the client learns nothing. When the input has ended, too, the
+// server's channel is closed as OpenSSH would close it; sshd then still sends
+// the status, and a server that only waits for the close closes in turn. When
+// the input is open and still, the client might be waiting for the end of
+// output before it ends its input, and the command for that: it gets it.
+func (s *session) awaitExit() {
+	still := time.NewTicker(stillInput)
+	defer still.Stop()
+	for before := int64(-1); ; before = s.in.Load() {
+		select {
+		case <-s.exitKnown:
+			return
+		case <-s.serverClose:
+			return
+		case <-s.inputDone:
+			s.up.Close()
+			select {
+			case <-s.exitKnown:
+			case <-s.serverClose:
+			}
+			return
+		case <-still.C:
+			if s.in.Load() == before {
+				return
+			}
+		}
+	}
+}
+
+const stillInput = 2 * time.Second // at most twice as long is waited
 
 // notice shows a line of the house's on a terminal.
 func (s *session) notice(line string) {
