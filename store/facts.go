@@ -59,6 +59,9 @@ func allPersons(ctx context.Context, tx *sql.Tx) ([]policy.Person, error) {
 	}
 	for _, a := range addresses {
 		p := byID[a.person]
+		if p == nil {
+			return nil, fmt.Errorf("address %s belongs to nobody: there is no person with the id %q", a.ID, a.person)
+		}
 		p.Addresses = append(p.Addresses, a.Address)
 	}
 	return persons, nil
@@ -80,27 +83,23 @@ func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) 
 	for i := range groups {
 		byID[groups[i].ID] = &groups[i]
 	}
-	type membership struct {
-		in     policy.GroupID
-		member string
-		group  policy.GroupID
-	}
-	memberships, err := all(ctx, tx, func(r row) (m membership, err error) {
-		return m, r.Scan(&m.in, &m.member, &m.group)
+	_, err = all(ctx, tx, func(r row) (none struct{}, err error) {
+		var in, sub policy.GroupID
+		var member string
+		if err := r.Scan(&in, &member, &sub); err != nil {
+			return none, err
+		}
+		switch g := byID[in]; {
+		case g == nil: // of the other kind
+		case sub != "":
+			g.Groups = append(g.Groups, sub)
+		default:
+			g.Members = append(g.Members, member)
+		}
+		return none, nil
 	}, "SELECT group_id, member, subgroup FROM members")
 	if err != nil {
 		return nil, err
-	}
-	for _, m := range memberships {
-		g := byID[m.in]
-		if g == nil {
-			continue // of the other kind
-		}
-		if m.group != "" {
-			g.Groups = append(g.Groups, m.group)
-		} else {
-			g.Members = append(g.Members, m.member)
-		}
 	}
 	for i := range groups {
 		slices.Sort(groups[i].Members)

@@ -2,10 +2,8 @@ package store_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -225,58 +223,4 @@ func TestASilentDatabaseFailsCallsInTimeAndWorksAgain(t *testing.T) {
 	hearRevision(t, heard, 4, 20*time.Second)
 	allWork(t, s, session)
 	hearRevision(t, heard, 5, 10*time.Second)
-}
-
-func TestASQLiteFileThatSomebodyElseLocksFailsCallsInTime(t *testing.T) {
-	path := storetest.SQLite(t)
-	s := storetest.Open(t, path)
-	session := granted(t, s)
-	other := raw(t, path)
-	other.SetMaxOpenConns(1)
-	execute(t, other, "BEGIN IMMEDIATE")
-	err := within(t, 2*time.Second, "Enter", func() error {
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-		defer cancel()
-		_, _, err := s.Enter(ctx, session)
-		return err
-	})
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Enter said %v", err)
-	}
-	if _, err := s.Facts(t.Context()); err != nil {
-		t.Errorf("a writer keeps readers out: %v", err)
-	}
-	entered := make(chan error)
-	go func() { _, err := enterFor(s, session); entered <- err }()
-	execute(t, other, "COMMIT")
-	if err := <-entered; err != nil {
-		t.Errorf("with the lock gone Enter said %v", err)
-	}
-}
-
-func TestTwoGatesOnOneDatabaseKeepOneStay(t *testing.T) {
-	onBoth(t, func(t *testing.T, url string) {
-		one, two := storetest.Open(t, url), storetest.Open(t, url)
-		session := granted(t, one)
-		var entering sync.WaitGroup
-		for i := range 60 {
-			gate := []*store.Store{one, two}[i%2]
-			entering.Go(func() {
-				session := session
-				session.Client = netip.AddrPortFrom(session.Client.Addr(), uint16(50000+i))
-				if _, err := enterFor(gate, session); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		entering.Wait()
-		stays, err := one.Stays(t.Context(), false, 0)
-		if err != nil || len(stays) != 1 {
-			t.Errorf("%d stays, %v", len(stays), err)
-		}
-		entries, err := two.Entries(t.Context(), 0)
-		if err != nil || len(entries) != 60 || entries[0].ID != 60 {
-			t.Errorf("%d entries, %v", len(entries), err)
-		}
-	})
 }

@@ -148,7 +148,7 @@ func (s *Store) Move(ctx context.Context, id policy.SessionID, to policy.GrantID
 		}
 		// As in joinOrStart, this takes the row lock: the session cannot end
 		// before it has moved.
-		se, err := one(ctx, tx, readSession, noSession(string(id)), "UPDATE sessions SET id = id WHERE id = $1 RETURNING "+sessionColumns, id)
+		se, err := one(ctx, tx, readSession, noSession(string(id)), "UPDATE sessions SET cause = cause WHERE id = $1 RETURNING "+sessionColumns, id)
 		if err != nil {
 			return err
 		}
@@ -196,7 +196,10 @@ type SessionFilter struct {
 
 // Sessions, newest first.
 func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]policy.Session, error) {
-	where, args := []string{"1 = 1"}, []any{limitOr100(f.Limit)}
+	// The query is put together instead of asking ($2 = 0 OR stay = $2), which
+	// would keep SQLite from using an index.
+	var where []string
+	args := []any{limitOr100(f.Limit)}
 	if f.Stay != "" {
 		n, ok := idNumber(string(f.Stay))
 		if !ok {
@@ -207,7 +210,11 @@ func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]policy.Session
 	if f.Open {
 		where = append(where, "ended = 0")
 	}
-	query := "SELECT " + sessionColumns + " FROM sessions WHERE " + strings.Join(where, " AND ") + " ORDER BY started DESC, id DESC LIMIT $1"
+	query := "SELECT " + sessionColumns + " FROM sessions"
+	if where != nil {
+		query += " WHERE " + strings.Join(where, " AND ")
+	}
+	query += " ORDER BY started DESC, id DESC LIMIT $1"
 	var sessions []policy.Session
 	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		sessions, err = all(ctx, tx, readSession, query, args...)

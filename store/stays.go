@@ -15,9 +15,9 @@ const stayColumns = "id, person, grant_id, started, ended, cause"
 // open; the stay's row stays locked until the transaction ends, so that it
 // cannot be ended between here and the session that is written next.
 func joinOrStart(ctx context.Context, tx *sql.Tx, person policy.PersonID, grant int64, now time.Time) (stay int64, joined bool, err error) {
-	// Writing the id over itself takes the row lock in SQL that both engines
-	// understand.
-	open, err := all(ctx, tx, number, "UPDATE stays SET id = id WHERE person = $1 AND grant_id = $2 AND ended = 0 RETURNING id", person, grant)
+	// Writing a value over itself takes the row lock in SQL that both engines
+	// understand; an open stay has no cause yet.
+	open, err := all(ctx, tx, number, "UPDATE stays SET cause = cause WHERE person = $1 AND grant_id = $2 AND ended = 0 RETURNING id", person, grant)
 	if err != nil {
 		return 0, false, err
 	}
@@ -31,7 +31,7 @@ func joinOrStart(ctx context.Context, tx *sql.Tx, person policy.PersonID, grant 
 	// Another gate may have started it since; then its stay is the answer and
 	// the number is lost.
 	stay, err = number(tx.QueryRowContext(ctx, `INSERT INTO stays (`+stayColumns+`) VALUES ($1, $2, $3, $4, 0, '')
-		ON CONFLICT (person, grant_id) WHERE ended = 0 DO UPDATE SET person = excluded.person
+		ON CONFLICT (person, grant_id) WHERE ended = 0 DO UPDATE SET cause = excluded.cause
 		RETURNING id`, n, person, grant, micros(now)))
 	return stay, stay != n, err
 }

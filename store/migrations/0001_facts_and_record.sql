@@ -88,8 +88,11 @@ CREATE TABLE stays (
 	cause    TEXT   NOT NULL
 );
 
--- One open stay per person and grant; also the listing of who is inside.
+-- One open stay per person and grant.
 CREATE UNIQUE INDEX open_stays ON stays (person, grant_id) WHERE ended = 0;
+
+-- Who is inside, the newest first, without reading all who ever were.
+CREATE INDEX open_stays_newest ON stays (id) WHERE ended = 0;
 
 CREATE TABLE sessions (
 	id       TEXT   NOT NULL PRIMARY KEY,
@@ -112,7 +115,7 @@ CREATE INDEX sessions_newest ON sessions (started, id);
 
 CREATE INDEX sessions_of_stay ON sessions (stay, started, id);
 
-CREATE INDEX open_sessions ON sessions (gate, started, id) WHERE ended = 0;
+CREATE INDEX open_sessions_newest ON sessions (started, id) WHERE ended = 0;
 
 -- head is the first four characters of the id. A range over the id itself
 -- would depend on the collation of the database.
