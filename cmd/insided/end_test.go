@@ -270,3 +270,37 @@ func awaitText(t *testing.T, r io.ByteReader, text string) {
 		seen = append(seen, b)
 	}
 }
+
+func TestASessionGoesOnUnderAnotherGrantThatStillServes(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	longer := h.grant("--duration", "8h")
+	shorter := h.grant("--duration", "2h")
+	tm := h.sit(at("ideo", nettest.BackendIP4), "echo ready; cat")
+	h.shows(tm, "ready")
+	if s := h.live(1)[0]; s.Grant != longer {
+		t.Errorf("the session runs under grant %s, want %s, which lets the person stay longest", s.Grant, longer)
+	}
+	h.inside("grant", "revoke", longer)
+	h.shows(tm, "your stay now ends in 1")
+	fmt.Fprintln(tm.stdin, "still inside")
+	h.shows(tm, "still inside")
+	moved := h.live(1)[0]
+	stays, err := h.api().Stays(context.Background(), allStays)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stays) != 2 || moved.Grant != shorter {
+		t.Fatalf("session %+v, stays %+v; want it under grant %s, and two stays", moved, stays, shorter)
+	}
+	for _, st := range stays {
+		if ended := st.Cause == "grant-revoked"; ended != (st.Grant == longer) {
+			t.Errorf("stay %+v: want the one under grant %s ended and the other open", st, longer)
+		}
+	}
+	h.inside("grant", "revoke", shorter)
+	h.closed(tm)
+	if e := h.ended(moved.ID); e.Cause != "grant-revoked" {
+		t.Errorf("cause %q, want grant-revoked", e.Cause)
+	}
+}

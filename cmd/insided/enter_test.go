@@ -184,3 +184,23 @@ func TestAStayGoesOnBetweenConnections(t *testing.T) {
 		}
 	}
 }
+
+func TestWithTheServersOwnKeyImportedNoClientNoticesAnything(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	h.grant()
+	h.write(filepath.Join(h.dir, "known_hosts"), h.sshd.KnownHosts(nettest.BackendIP4, 22))
+	server := at("ideo", nettest.BackendIP4)
+	if r := h.ssh("-o", "StrictHostKeyChecking=yes", server, "true"); r.exit != 255 {
+		t.Errorf("before the import a client that knows the server must notice: exit %d", r.exit)
+	}
+	h.inside("server", "host-key", "import", "test-ssh-server", filepath.Join(h.sshd.Home("ideo"), "..", "..", "host_key"))
+	if r := h.ssh("-o", "StrictHostKeyChecking=yes", server, "true"); r.exit != 0 {
+		t.Errorf("after the import: exit %d: %s", r.exit, r.stderr)
+	}
+	h.stop()
+	h.start()
+	if r := h.ssh("-o", "StrictHostKeyChecking=yes", server, "true"); r.exit != 0 {
+		t.Errorf("after a restart: exit %d: %s", r.exit, r.stderr)
+	}
+}
