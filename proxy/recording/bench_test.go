@@ -128,3 +128,58 @@ func diskRoot(b *testing.B) *os.Root {
 	b.Cleanup(func() { root.Close() })
 	return root
 }
+
+// BenchmarkCommit measures one round of the committer when all of a thousand
+// writers wrote since the last.
+func BenchmarkCommit(b *testing.B) {
+	root := diskRoot(b)
+	var c committer
+	var all []*Writer
+	for i := range 1000 {
+		w := create(b, root, fmt.Sprintf("%d.cast", i))
+		w.round()
+		all = append(all, w)
+	}
+	for b.Loop() {
+		b.StopTimer()
+		for _, w := range all {
+			must(b, w.Output([]byte("$ ls\r\n")))
+			c.waiting = append(c.waiting, w)
+		}
+		b.StartTimer()
+		c.run()
+	}
+}
+
+// benchmarkWhole goes through a recording of some megabytes.
+func benchmarkWhole(b *testing.B, whole func(root *os.Root, cast []byte)) {
+	root := diskRoot(b)
+	w := create(b, root, "0.cast")
+	for range 200 {
+		must(b, w.Output(samples(32 << 10)["colour"]))
+	}
+	must(b, w.Close())
+	cast, err := root.ReadFile("0.cast")
+	must(b, err)
+	b.SetBytes(int64(len(cast)))
+	for b.Loop() {
+		whole(root, cast)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	benchmarkWhole(b, func(_ *os.Root, cast []byte) {
+		_, frames, err := Read(bytes.NewReader(cast))
+		must(b, err)
+		for _, err := range frames {
+			must(b, err)
+		}
+	})
+}
+
+func BenchmarkVerify(b *testing.B) {
+	benchmarkWhole(b, func(root *os.Root, _ []byte) {
+		_, err := Verify(root, "0.cast")
+		must(b, err)
+	})
+}

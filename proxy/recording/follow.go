@@ -72,7 +72,7 @@ func (w *follower) look() {
 	w.live = live && err == nil
 	tail := io.NewSectionReader(w.f, w.in.off, math.MaxInt64-w.in.off)
 	if w.in.r == nil {
-		w.in.r = bufio.NewReaderSize(tail, 4<<10)
+		w.in.r = bufio.NewReaderSize(tail, 32<<10)
 	} else {
 		w.in.r.Reset(tail)
 	}

@@ -13,7 +13,7 @@ import (
 // the last element is then an error that is [ErrTorn]. The frames can be
 // ranged over once.
 func Read(r io.Reader) (Header, iter.Seq2[Frame, error], error) {
-	in := &lineReader{r: bufio.NewReaderSize(r, 4<<10)}
+	in := &lineReader{r: bufio.NewReaderSize(r, 32<<10)}
 	line, err := in.next()
 	if err != nil {
 		return Header{}, nil, fmt.Errorf("recording: %w", noHeader(err))
