@@ -1,14 +1,15 @@
 // Package config reads inside.toml, strictly: an unknown key or a value that
-// cannot work is an error that names the line and the way out.
+// cannot work is an error that names the line and the way out. It checks what
+// can be checked by looking at the file alone; whether an interface exists or
+// the database answers, its users find out. The daemon and its --check-config
+// call it.
 package config
 
 import (
 	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 
-	"github.com/pelletier/go-toml/v2"
+	"github.com/pawelmojski/inside/policy"
 )
 
 // A Config is the whole file, defaults filled in.
@@ -59,44 +60,91 @@ type API struct {
 	Listen string
 }
 
-// Load reads and checks a file.
+// keys are all keys there are.
+var keys = []string{
+	"gate.name",
+	"intercept.interfaces", "intercept.protect", "intercept.ssh_ports", "intercept.rdp_ports",
+	"intercept.other", "intercept.source", "intercept.on_stop",
+	"store.url",
+	"paths.state", "paths.run",
+	"recordings.keep", "recordings.min_free",
+	"api.listen",
+}
+
+// Load reads and checks a file. Its error names every mistake, one on a line,
+// each as FILE:LINE: what is wrong: what to do.
 func Load(path string) (Config, error) {
-	f, err := os.Open(path)
+	text, err := read(path)
 	if err != nil {
 		return Config{}, err
 	}
-	defer f.Close()
-	var w struct {
-		Gate      struct{ Name string }
-		Intercept *struct {
-			Interfaces []string
-			Protect    []netip.Prefix
-			SSHPorts   []uint16 `toml:"ssh_ports"`
-			RDPPorts   []uint16 `toml:"rdp_ports"`
-			Other      string
-			Source     string
-			OnStop     string `toml:"on_stop"`
-		}
-		Store      struct{ URL string }
-		Paths      struct{ State, Run string }
-		Recordings struct {
-			Keep    string
-			MinFree string `toml:"min_free"`
-		}
-		API struct{ Listen string }
-	}
-	d := toml.NewDecoder(f).DisallowUnknownFields()
-	if err := d.Decode(&w); err != nil {
+	return parse(path, text)
+}
+
+func parse(path string, text []byte) (Config, error) {
+	d, err := newDocument(path, text)
+	if err != nil {
 		return Config{}, err
 	}
-	c := Config{Gate: Gate{w.Gate.Name}, Store: Store{w.Store.URL}, Paths: Paths{w.Paths.State, w.Paths.Run}}
-	if i := w.Intercept; i != nil {
-		c.Intercept = &Intercept{i.Interfaces, i.Protect, []uint16{22}, []uint16{3389}, i.Other, i.Source, "block"}
-		if c.Intercept.Source == "" {
-			c.Intercept.Source = "gateway"
+	d.refuseUnknown()
+	c := Config{
+		Gate: Gate{Name: d.gateName()},
+		Store: Store{
+			URL: value(d, "store.url", "", checkStoreURL),
+		},
+		Paths: Paths{
+			State: value(d, "paths.state", "/var/lib/inside", checkAbsolute),
+			Run:   value(d, "paths.run", "/run/inside", checkAbsolute),
+		},
+		Recordings: Recordings{
+			Keep: value(d, "recordings.keep", "90d", checkKeep),
+		},
+		API: API{
+			Listen: value(d, "api.listen", "127.0.0.1:5000", checkListen),
+		},
+	}
+	c.Recordings.MinFree, _ = parseShare(value(d, "recordings.min_free", "5%", checkShare))
+	if _, isTable := d.root["intercept"].(map[string]any); isTable {
+		c.Intercept = d.intercept()
+	}
+	if err := d.err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func (d *document) gateName() string {
+	if d.has("gate.name") {
+		return value(d, "gate.name", "", policy.CheckName)
+	}
+	name, err := os.Hostname()
+	if err == nil {
+		err = policy.CheckName(name)
+	}
+	if err != nil {
+		d.fail("gate.name", " is missing, and the host name cannot be it (%v): give the gate a name", err)
+	}
+	return name
+}
+
+func (d *document) intercept() *Intercept {
+	i := &Intercept{
+		Interfaces: value(d, "intercept.interfaces", nil, checkInterfaces),
+		SSHPorts:   d.ports("intercept.ssh_ports", 22),
+		RDPPorts:   d.ports("intercept.rdp_ports", 3389),
+		Other:      value(d, "intercept.other", "", oneOf("forward", "drop")),
+		Source:     value(d, "intercept.source", "gateway", oneOf("gateway", "client")),
+		OnStop:     value(d, "intercept.on_stop", "block", oneOf("block", "open")),
+	}
+	for _, prefix := range value(d, "intercept.protect", nil, checkPrefixes) {
+		p, err := policy.ParsePrefix(prefix)
+		if err == nil {
+			i.Protect = append(i.Protect, p)
 		}
 	}
-	n, _ := strconv.ParseFloat(strings.TrimSuffix(w.Recordings.MinFree, "%"), 64)
-	c.Recordings.MinFree = n / 100
-	return c, nil
+	d.need("intercept.interfaces", `name the interfaces that people come from, such as ["tailscale0", "eth1"]`)
+	d.need("intercept.protect", `name the networks behind the gate, such as ["10.30.0.0/16"]`)
+	d.need("intercept.other", `choose "forward" (what people send to protected addresses on other ports than those of ssh and rdp passes as if there were no gate) or "drop" (it is refused)`)
+	d.checkPorts(i)
+	return i
 }

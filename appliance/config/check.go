@@ -1,0 +1,165 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pawelmojski/inside/policy"
+)
+
+// The checks say what is wrong with a value; the key stands before it.
+
+func oneOf(choices ...string) func(string) error {
+	return func(v string) error {
+		if slices.Contains(choices, v) {
+			return nil
+		}
+		quoted := make([]string, len(choices))
+		for i, c := range choices {
+			quoted[i] = strconv.Quote(c)
+		}
+		return fmt.Errorf("%.40q is not one of its choices: write %s", v, strings.Join(quoted, " or "))
+	}
+}
+
+// checkInterfaces refuses what the kernel would not take for an interface's
+// name (dev_valid_name in net/core/dev.c) or what people do not come from.
+func checkInterfaces(names []string) error {
+	if len(names) == 0 {
+		return errors.New(`the list is empty: name the interfaces that people come from, or leave out [intercept] for a tower`)
+	}
+	for i, name := range names {
+		switch {
+		case name == "" || len(name) > 15 || name == "." || name == ".." || strings.ContainsFunc(name, notInInterfaceName):
+			return fmt.Errorf("%.40q is no name of a network interface: `ip link` lists them", name)
+		case name == "lo":
+			return errors.New("nobody comes from lo, the loopback interface: leave it out")
+		case slices.Contains(names[:i], name):
+			return fmt.Errorf("%q is named twice: leave out one", name)
+		}
+	}
+	return nil
+}
+
+func notInInterfaceName(r rune) bool {
+	return r <= ' ' || r > '~' || strings.ContainsRune(`/:"\*`, r)
+}
+
+func checkPrefixes(prefixes []string) error {
+	if len(prefixes) == 0 {
+		return errors.New(`the list is empty: name the networks behind the gate, or leave out [intercept] for a tower`)
+	}
+	for _, p := range prefixes {
+		if _, err := policy.ParsePrefix(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkStoreURL never repeats the URL, which may hold a password.
+func checkStoreURL(v string) error {
+	if v == "" {
+		return nil
+	}
+	u, err := url.Parse(v)
+	if err != nil {
+		return errors.New("it is not a URL: write postgres://user@host/database, percent-encode special characters in a password")
+	}
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return errors.New(`only PostgreSQL has a URL: write postgres://user@host/database, or "" for the embedded SQLite`)
+	}
+	return nil
+}
+
+func checkAbsolute(v string) error {
+	if !filepath.IsAbs(v) || strings.ContainsRune(v, 0) {
+		return fmt.Errorf("%.80q is not an absolute path: begin it with a slash", v)
+	}
+	return nil
+}
+
+func checkKeep(v string) error {
+	_, err := policy.ParseDuration(v)
+	return err
+}
+
+// checkListen takes loopback addresses only: who has a token for the API has
+// the whole house, and it speaks plain HTTP.
+func checkListen(v string) error {
+	if v == "" {
+		return nil
+	}
+	a, err := netip.ParseAddrPort(v)
+	if err != nil || a.Port() == 0 {
+		return fmt.Errorf(`%.80q is not an address with a port: write 127.0.0.1:5000, [::1]:5000 or "" for the socket only`, v)
+	}
+	if !a.Addr().Unmap().IsLoopback() || a.Addr().Zone() != "" {
+		return fmt.Errorf("%s can be reached from outside: listen on 127.0.0.1 or [::1] and put a reverse proxy with TLS in front", a)
+	}
+	return nil
+}
+
+func checkShare(v string) error {
+	_, err := parseShare(v)
+	return err
+}
+
+// parseShare reads a share of the disk, "5%".
+func parseShare(v string) (float64, error) {
+	number, ok := strings.CutSuffix(v, "%")
+	plain := strings.Trim(number, "0123456789.") == "" // no sign, exponent, Inf
+	percent, err := strconv.ParseFloat(number, 64)
+	if !ok || !plain || err != nil || percent >= 100 {
+		return 0, fmt.Errorf("%.40q is not a share of the disk: write a percentage under 100, such as 5%%", v)
+	}
+	return percent / 100, nil
+}
+
+// ports returns the ports of a key, or the usual one when the file does not
+// say.
+func (d *document) ports(key string, usual uint16) []uint16 {
+	found, ok := d.find(key)
+	if !ok {
+		return []uint16{usual}
+	}
+	list, ok := found.([]any)
+	if !ok {
+		d.fail(key, " must be a list of ports: write [%d]", usual)
+		return nil
+	}
+	ports := []uint16{}
+	for _, e := range list {
+		n, isNumber := e.(int64)
+		switch {
+		case !isNumber:
+			d.fail(key, " must be a list of numbers without quotes: write [%d]", usual)
+			return nil
+		case n < 1 || n > 65535:
+			d.fail(key, " cannot hold %d: ports are from 1 to 65535", n)
+		case slices.Contains(ports, uint16(n)):
+			d.fail(key, " holds %d twice: leave out one", n)
+		default:
+			ports = append(ports, uint16(n))
+		}
+	}
+	return ports
+}
+
+// checkPorts looks at both lists together.
+func (d *document) checkPorts(i *Intercept) {
+	for _, p := range i.RDPPorts {
+		if slices.Contains(i.SSHPorts, p) {
+			d.fail("intercept.rdp_ports", " holds %d, as ssh_ports does: a port has one protocol, leave it out of one of them", p)
+		}
+	}
+	if len(i.SSHPorts) == 0 && len(i.RDPPorts) == 0 {
+		d.fail("intercept", " has no ports, so that nothing is let in: give ssh_ports or rdp_ports one, or leave out [intercept] for a tower")
+	}
+}
