@@ -34,6 +34,26 @@ func (b *Book) Decide(f Flow, now time.Time) Verdict {
 	return best.verdict
 }
 
+// cell returns the grants of a who for a where.
+func (b *Book) cell(who, where int32) []grant {
+	if !b.sieve.holds(who, where) {
+		return nil
+	}
+	cells := b.cells[who]
+	low, high := 0, len(cells)
+	for low < high {
+		if mid := (low + high) / 2; cells[mid].where < where {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	if low < len(cells) && cells[low].where == where {
+		return cells[low].grants
+	}
+	return nil
+}
+
 // DecideBy answers like Decide, but as if the grant with this id were the
 // only one: a live session asks whether the grant it runs under still serves.
 func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {

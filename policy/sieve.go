@@ -36,23 +36,3 @@ func (s *sieve) holds(who, where int32) bool {
 	word, mask := s.at(who, where)
 	return s.bits[word]&mask != 0
 }
-
-// cell returns the grants of a who for a where.
-func (b *Book) cell(who, where int32) []grant {
-	if !b.sieve.holds(who, where) {
-		return nil
-	}
-	cells := b.cells[who]
-	low, high := 0, len(cells)
-	for low < high {
-		if mid := (low + high) / 2; cells[mid].where < where {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	if low < len(cells) && cells[low].where == where {
-		return cells[low].grants
-	}
-	return nil
-}
