@@ -126,6 +126,31 @@ func TestTheListenerComesBack(t *testing.T) {
 	hearRevision(t, heard, 1, 10*time.Second)
 }
 
+// A listener that hears nothing asks whether anybody is there, and listens on.
+func TestAnIdleListenerKeepsListening(t *testing.T) {
+	t.Parallel()
+	url := storetest.PostgreSQL(t)
+	s := storetest.Open(t, url)
+	heard := follow(t, s)
+	hearRevision(t, heard, 0, 10*time.Second)
+	db := raw(t, url)
+	const listener = "SELECT COALESCE(MAX(pid), 0) FROM pg_stat_activity WHERE datname = current_database() AND query = "
+	var pid string
+	await(t, "a listener", func() bool { pid = query(t, db, listener+"'LISTEN inside_facts'"); return pid != "0" })
+	await(t, "a ping", func() bool { return query(t, db, listener+"'-- ping'") == pid })
+	var fastest time.Duration = time.Hour
+	for i := range 5 { // the poll, each second, would not be that fast five times
+		addPerson(t, s, "p"+string(rune('0'+i)))
+		hearRevision(t, heard, int64(2*i+1), 10*time.Second)
+		execute(t, db, "UPDATE counters SET n = n + 1 WHERE name = 'revision'")
+		changed := time.Now()
+		fastest = min(fastest, hearRevision(t, heard, int64(2*i+2), 10*time.Second).at.Sub(changed))
+	}
+	if fastest > 500*time.Millisecond {
+		t.Errorf("the fastest of five notifications took %s", fastest)
+	}
+}
+
 // await polls what gives no signal.
 func await(t *testing.T, what string, reached func() bool) {
 	t.Helper()

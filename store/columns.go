@@ -62,12 +62,11 @@ func lines[S ~string](items []S) string {
 }
 
 func fromLines[S ~string](text string) []S {
-	if text == "" {
-		return nil
-	}
 	var items []S
-	for s := range strings.SplitSeq(text, "\n") {
-		items = append(items, S(s))
+	if text != "" {
+		for s := range strings.SplitSeq(text, "\n") {
+			items = append(items, S(s))
+		}
 	}
 	return items
 }

@@ -83,11 +83,11 @@ func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) 
 	for i := range groups {
 		byID[groups[i].ID] = &groups[i]
 	}
-	_, err = all(ctx, tx, func(r row) (none struct{}, err error) {
+	err = each(ctx, tx, func(r row) error {
 		var in, sub policy.GroupID
 		var member string
 		if err := r.Scan(&in, &member, &sub); err != nil {
-			return none, err
+			return err
 		}
 		switch g := byID[in]; {
 		case g == nil: // of the other kind
@@ -96,7 +96,7 @@ func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) 
 		default:
 			g.Members = append(g.Members, member)
 		}
-		return none, nil
+		return nil
 	}, "SELECT group_id, member, subgroup FROM members")
 	if err != nil {
 		return nil, err
@@ -109,10 +109,20 @@ func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) 
 }
 
 func allGrants(ctx context.Context, tx *sql.Tx) ([]policy.Grant, error) {
-	// Many grants have the same few schedules, and reading one is the
-	// costliest part of reading a grant.
-	parsed := make(map[string][]policy.Schedule)
-	return all(ctx, tx, func(r row) (policy.Grant, error) {
-		return readGrant(r, parsed)
+	n, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM grants"))
+	if err != nil {
+		return nil, err
+	}
+	// There may be many; growing the slice would copy them several times.
+	grants := make([]policy.Grant, 0, n)
+	reader := newGrantReader()
+	err = each(ctx, tx, func(r row) error {
+		g, err := reader.read(r)
+		grants = append(grants, g)
+		return err
 	}, "SELECT "+grantColumns+" FROM grants ORDER BY id")
+	if err != nil {
+		return nil, err
+	}
+	return grants, nil
 }

@@ -212,35 +212,67 @@ func grant(ctx context.Context, tx *sql.Tx, id policy.GrantID) (policy.Grant, er
 	if !ok {
 		return policy.Grant{}, missing
 	}
-	return one(ctx, tx, func(r row) (policy.Grant, error) {
-		return readGrant(r, map[string][]policy.Schedule{})
-	}, missing, "SELECT "+grantColumns+" FROM grants WHERE id = $1", n)
+	return one(ctx, tx, newGrantReader().read, missing, "SELECT "+grantColumns+" FROM grants WHERE id = $1", n)
 }
 
-// readGrant reads a grant; parsed remembers schedules that were read before.
-func readGrant(r row, parsed map[string][]policy.Schedule) (policy.Grant, error) {
-	var g policy.Grant
-	var id, starts, ends, revoked, created, forwarding int64
-	var protocols, logins, source, schedules string
-	if err := r.Scan(&id, &g.Person, &g.PersonGroup, &g.Server, &g.ServerGroup, &protocols, &logins, &source, &forwarding,
-		&starts, &ends, &schedules, &g.Reason, &revoked, &created, &g.CreatedBy); err != nil {
-		return g, err
+// A grantReader reads rows of grants. There may be a hundred thousand after
+// each change of facts, most with the same few lists and schedules, so it
+// keeps what it parsed, and the places that rows are read into.
+type grantReader struct {
+	g                                              policy.Grant
+	id, starts, ends, revoked, created, forwarding int64
+	protocols, logins, source, schedules           string
+	places                                         []any
+
+	knownProtocols map[string][]policy.Protocol
+	knownLogins    map[string][]string
+	knownSchedules map[string][]policy.Schedule
+}
+
+func newGrantReader() *grantReader {
+	r := &grantReader{
+		knownProtocols: map[string][]policy.Protocol{},
+		knownLogins:    map[string][]string{},
+		knownSchedules: map[string][]policy.Schedule{},
 	}
-	g.ID = policy.GrantID(numberID(id))
-	g.Protocols, g.Logins = fromLines[policy.Protocol](protocols), fromLines[string](logins)
-	g.Forwarding = policy.Forwarding(forwarding)
-	g.Start, g.End, g.Revoked, g.Created = moment(starts), moment(ends), moment(revoked), moment(created)
+	r.places = []any{&r.id, &r.g.Person, &r.g.PersonGroup, &r.g.Server, &r.g.ServerGroup, &r.protocols, &r.logins, &r.source, &r.forwarding,
+		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy}
+	return r
+}
+
+func (r *grantReader) read(from row) (policy.Grant, error) {
+	if err := from.Scan(r.places...); err != nil {
+		return policy.Grant{}, err
+	}
+	g := &r.g
+	g.ID = policy.GrantID(numberID(r.id))
+	g.Forwarding = policy.Forwarding(r.forwarding)
+	g.Start, g.End, g.Revoked, g.Created = moment(r.starts), moment(r.ends), moment(r.revoked), moment(r.created)
 	var err error
-	if g.From, err = parsePrefix(source); err != nil {
-		return g, fmt.Errorf("grant %d: %w", id, err)
+	if g.From, err = parsePrefix(r.source); err != nil {
+		return policy.Grant{}, fmt.Errorf("grant %d: %w", r.id, err)
 	}
-	known, ok := parsed[schedules]
-	if !ok {
-		if known, err = parseScheduleLines(schedules); err != nil {
-			return g, fmt.Errorf("grant %d: %w", id, err)
-		}
-		parsed[schedules] = known
+	if g.Schedules, err = known(r.knownSchedules, r.schedules, parseScheduleLines); err != nil {
+		return policy.Grant{}, fmt.Errorf("grant %d: %w", r.id, err)
 	}
-	g.Schedules = slices.Clone(known)
-	return g, nil
+	g.Protocols, _ = known(r.knownProtocols, r.protocols, asLines[policy.Protocol])
+	g.Logins, _ = known(r.knownLogins, r.logins, asLines[string])
+	return *g, nil
+}
+
+// asLines is fromLines as known wants it.
+func asLines[S ~string](text string) ([]S, error) { return fromLines[S](text), nil }
+
+// known parses a text, or finds what it was parsed to before. The slices are
+// shared between grants: facts are not to be changed by who gets them.
+func known[T any](before map[string][]T, text string, parse func(string) ([]T, error)) ([]T, error) {
+	if ts, ok := before[text]; ok {
+		return ts, nil
+	}
+	ts, err := parse(text)
+	if err == nil {
+		ts = slices.Clip(ts)
+		before[text] = ts
+	}
+	return ts, err
 }

@@ -258,24 +258,23 @@ func addressesFree(ctx context.Context, tx *sql.Tx, p policy.Person) error {
 // enabled person. SQL that both engines understand cannot compare prefixes, so
 // they are read.
 func prefixFree(ctx context.Context, tx *sql.Tx, p policy.Person, prefixes []netip.Prefix) error {
-	_, err := all(ctx, tx, func(r row) (none struct{}, err error) {
+	return each(ctx, tx, func(r row) error {
 		var id int64
 		var prefix, other string
 		if err := r.Scan(&id, &prefix, &other); err != nil {
-			return none, err
+			return err
 		}
 		theirs, err := parsePrefix(prefix)
 		if err != nil {
-			return none, err
+			return err
 		}
 		for _, mine := range prefixes {
 			if mine.Overlaps(theirs) {
-				return none, refuse(ErrConflict, "address %s of %s overlaps %s of %s (address %d): remove that address or disable %s first",
+				return refuse(ErrConflict, "address %s of %s overlaps %s of %s (address %d): remove that address or disable %s first",
 					mine, p.Name, theirs, other, id, other)
 			}
 		}
-		return none, nil
+		return nil
 	}, `SELECT a.id, a.prefix, p.name FROM addresses a JOIN persons p ON p.id = a.person
 		WHERE a.disabled = false AND p.disabled = false AND p.id <> $1`, p.ID)
-	return err
 }

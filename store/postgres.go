@@ -88,7 +88,7 @@ func postgresContended(err error) bool {
 // Intervals of listening. A connection that silently went nowhere is found
 // out by a ping; polling covers the time until then.
 const (
-	listenPing  = 15 * time.Second
+	listenPing  = 5 * time.Second
 	listenRetry = time.Second
 	listenDial  = 5 * time.Second
 )

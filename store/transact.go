@@ -133,22 +133,33 @@ func next(ctx context.Context, tx *sql.Tx, counter string) (int64, error) {
 // A row is one row of a result, whether of one or of many.
 type row interface{ Scan(dest ...any) error }
 
+// each runs a query and gives every row to read.
+func each(ctx context.Context, tx *sql.Tx, read func(row) error, query string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := read(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // all runs a query and reads every row.
 func all[T any](ctx context.Context, tx *sql.Tx, read func(row) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := tx.QueryContext(ctx, query, args...)
+	var ts []T
+	err := each(ctx, tx, func(r row) error {
+		t, err := read(r)
+		ts = append(ts, t)
+		return err
+	}, query, args...)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var ts []T
-	for rows.Next() {
-		t, err := read(rows)
-		if err != nil {
-			return nil, err
-		}
-		ts = append(ts, t)
-	}
-	return ts, rows.Err()
+	return ts, nil
 }
 
 // one runs a query of at most one row; missing is the error when there is none.
