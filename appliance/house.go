@@ -27,7 +27,8 @@ type House struct {
 	Keys     Keys
 	Records  *os.Root // YYYY/MM/DD/SESSION
 	Now      func() time.Time
-	SSHPorts []uint16 // intercepted; none on a tower
+	Protect  []netip.Prefix // intercepted, with the ports; none on a tower
+	SSHPorts []uint16
 	RDPPorts []uint16
 }
 
@@ -79,6 +80,16 @@ func asProblem(err error, hint string) error {
 		return api.NewProblem(api.CodeInvalid, err.Error(), hint)
 	}
 	return api.NewProblem(api.CodeUnavailable, err.Error(), "inside status")
+}
+
+// isOutage reports whether an error of the store is the database's.
+func isOutage(err error) bool {
+	return err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) && !errors.Is(err, store.ErrInvalid)
+}
+
+// unwritten says that something was done that the database does not know yet.
+func unwritten(what string, err error) error {
+	return api.NewProblem(api.CodeUnavailable, fmt.Sprintf("%s, but this could not be written down: %v", what, err), "inside status")
 }
 
 func invalid(hint, format string, args ...any) error {

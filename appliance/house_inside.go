@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
@@ -75,12 +76,13 @@ func (h *House) EndStay(ctx context.Context, id string) (api.Stay, error) {
 	}
 	st.End, st.Cause = h.Now(), policy.AdminEnded
 	h.Live.EndStay(st.ID, st.Cause)
-	if err := h.Store.EndStay(ctx, st.ID, st.End, st.Cause); err != nil {
-		return api.Stay{}, asProblem(err, "inside stays")
+	detail := "of " + namer{h.Book()}.person(st.Person) + " by grant " + string(st.Grant)
+	err = h.Store.EndStay(ctx, st.ID, st.End, st.Cause)
+	if err == nil {
+		err = h.Store.Audit(ctx, api.By(ctx), "stay.end", "stay "+string(st.ID), detail)
 	}
-	names := namer{h.Book()}
-	if err := h.Store.Audit(ctx, api.By(ctx), "stay.end", "stay "+string(st.ID), "of "+names.person(st.Person)+" by grant "+string(st.Grant)); err != nil {
-		return api.Stay{}, asProblem(err, "")
+	if err != nil {
+		return api.Stay{}, unwritten("stay "+string(st.ID)+" has ended", err)
 	}
 	return h.wireStay(st, 0), nil
 }
@@ -133,11 +135,15 @@ func (h *House) Session(ctx context.Context, id string) (api.Session, error) {
 }
 
 // KillSession ends one session; the stay goes on and the person may connect
-// again.
+// again. What runs here can be ended without a database.
 func (h *House) KillSession(ctx context.Context, id string) (api.Session, error) {
-	se, err := h.session(ctx, id)
+	se, err := h.Store.Session(ctx, id)
+	if running := h.running(id); running != "" && isOutage(err) {
+		h.Live.EndSession(running, policy.AdminEnded)
+		return api.Session{}, unwritten("session "+string(running)+" has ended", err)
+	}
 	if err != nil {
-		return api.Session{}, err
+		return api.Session{}, asProblem(err, "inside sessions")
 	}
 	if !se.End.IsZero() {
 		return api.Session{}, conflict("inside sessions --live", "session %.8s ended already, at %s", se.ID, se.End.UTC().Format(time.RFC3339))
@@ -148,10 +154,25 @@ func (h *House) KillSession(ctx context.Context, id string) (api.Session, error)
 	names := namer{h.Book()}
 	detail := fmt.Sprintf("of %s on %s", names.person(se.Person), names.server(se.Server))
 	if err := h.Store.Audit(ctx, api.By(ctx), "session.kill", "session "+string(se.ID), detail); err != nil {
-		return api.Session{}, asProblem(err, "")
+		return api.Session{}, unwritten("session "+string(se.ID)+" has ended", err)
 	}
 	se.End, se.Cause = h.Now(), policy.AdminEnded
 	return h.wireSession(se, nil), nil
+}
+
+// running finds a session this gate carries by the beginning of its id; "" if
+// there is none or more than one.
+func (h *House) running(id string) (found policy.SessionID) {
+	for running := range h.Live.Sessions() {
+		if !strings.HasPrefix(string(running), id) {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = running
+	}
+	return found
 }
 
 func (h *House) wireSession(se policy.Session, live map[policy.SessionID]Traffic) api.Session {

@@ -154,15 +154,17 @@ func (n namer) where(id policy.GrantID) string {
 	return n.serverGroup(g.ServerGroup)
 }
 
-// groupsOf names the groups that have a member of their own.
-func groupsOf(groups []policy.Group, member string) []string {
-	names := []string{}
+// membersGroups names, for each member, the groups it is in by itself.
+func membersGroups(groups []policy.Group) map[string][]string {
+	names := map[string][]string{}
 	for _, g := range groups {
-		if slices.Contains(g.Members, member) {
-			names = append(names, g.Name)
+		for _, m := range g.Members {
+			names[m] = append(names[m], g.Name)
 		}
 	}
-	slices.Sort(names)
+	for _, in := range names {
+		slices.Sort(in)
+	}
 	return names
 }
 

@@ -9,10 +9,11 @@ import (
 )
 
 func (h *House) Persons(ctx context.Context) ([]api.Person, error) {
-	b := h.Book()
-	persons := make([]api.Person, 0, len(b.Facts().Persons))
-	for i := range b.Facts().Persons {
-		persons = append(persons, wirePerson(b, &b.Facts().Persons[i]))
+	facts := h.Book().Facts()
+	groups := membersGroups(facts.PersonGroups)
+	persons := make([]api.Person, 0, len(facts.Persons))
+	for i := range facts.Persons {
+		persons = append(persons, wirePerson(&facts.Persons[i], groups))
 	}
 	return persons, nil
 }
@@ -22,7 +23,7 @@ func (h *House) Person(ctx context.Context, name string) (api.Person, error) {
 	if err != nil {
 		return api.Person{}, err
 	}
-	return wirePerson(h.Book(), p), nil
+	return wirePerson(p, membersGroups(h.Book().Facts().PersonGroups)), nil
 }
 
 func (h *House) AddPerson(ctx context.Context, asked api.NewPerson) (api.Person, error) {
@@ -47,7 +48,7 @@ func (h *House) AddPerson(ctx context.Context, asked api.NewPerson) (api.Person,
 	if err := h.acted(ctx); err != nil {
 		return api.Person{}, err
 	}
-	return wirePerson(h.Book(), &p), nil
+	return wirePerson(&p, nil), nil
 }
 
 func newAddress(asked api.NewAddress) (policy.Address, error) {
@@ -114,11 +115,11 @@ func (h *House) RemoveAddress(ctx context.Context, id string) (api.Address, erro
 	return wireAddress(&policy.Person{ID: owner, Name: namer{h.Book()}.person(owner)}, a), nil
 }
 
-func wirePerson(b *policy.Book, p *policy.Person) api.Person {
+func wirePerson(p *policy.Person, groups map[string][]string) api.Person {
 	wire := api.Person{
 		ID: string(p.ID), Name: p.Name, FullName: p.FullName, Email: p.Email, Disabled: p.Disabled,
 		Addresses: make([]api.Address, 0, len(p.Addresses)),
-		Groups:    groupsOf(b.Facts().PersonGroups, string(p.ID)),
+		Groups:    append([]string{}, groups[string(p.ID)]...),
 	}
 	for _, a := range p.Addresses {
 		wire.Addresses = append(wire.Addresses, wireAddress(p, a))

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/pawelmojski/inside/appliance/api"
@@ -10,10 +11,11 @@ import (
 )
 
 func (h *House) Servers(ctx context.Context) ([]api.Server, error) {
-	b := h.Book()
-	servers := make([]api.Server, 0, len(b.Facts().Servers))
-	for i := range b.Facts().Servers {
-		servers = append(servers, wireServer(b, &b.Facts().Servers[i]))
+	facts := h.Book().Facts()
+	groups := membersGroups(facts.ServerGroups)
+	servers := make([]api.Server, 0, len(facts.Servers))
+	for i := range facts.Servers {
+		servers = append(servers, wireServer(&facts.Servers[i], groups))
 	}
 	return servers, nil
 }
@@ -23,7 +25,7 @@ func (h *House) Server(ctx context.Context, name string) (api.Server, error) {
 	if err != nil {
 		return api.Server{}, err
 	}
-	return wireServer(h.Book(), s), nil
+	return wireServer(s, membersGroups(h.Book().Facts().ServerGroups)), nil
 }
 
 func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server, error) {
@@ -43,17 +45,29 @@ func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server,
 	if err := h.acted(ctx); err != nil {
 		return api.Server{}, err
 	}
-	wire := wireServer(h.Book(), &s)
-	wire.Notes = append(notIntercepted("ssh", s.SSHPort, h.SSHPorts), notIntercepted("rdp", s.RDPPort, h.RDPPorts)...)
+	wire := wireServer(&s, nil)
+	if len(h.Protect) > 0 {
+		wire.Notes = h.serverNotes(&s)
+	}
 	return wire, nil
 }
 
-// notIntercepted warns of a port that flows by the gate.
-func notIntercepted(protocol string, port uint16, ports []uint16) []string {
-	if port == 0 || slices.Contains(ports, port) {
-		return nil
+// serverNotes warns of what flows by the gate.
+func (h *House) serverNotes(s *policy.Server) []string {
+	var notes []string
+	if !slices.ContainsFunc(h.Protect, func(p netip.Prefix) bool { return p.Bits() <= s.Prefix.Bits() && p.Contains(s.Prefix.Addr()) }) {
+		notes = append(notes, fmt.Sprintf("%s is not protected: add it to protect in inside.toml, or people get there without passing the gate", prefixText(s.Prefix)))
 	}
-	return []string{fmt.Sprintf("port %d is not intercepted: add it to %s_ports in inside.toml, or nobody enters there by %s", port, protocol, protocol)}
+	for _, in := range []struct {
+		name  string
+		port  uint16
+		ports []uint16
+	}{{"ssh", s.SSHPort, h.SSHPorts}, {"rdp", s.RDPPort, h.RDPPorts}} {
+		if in.port != 0 && !slices.Contains(in.ports, in.port) {
+			notes = append(notes, fmt.Sprintf("port %d is not intercepted: add it to %s_ports in inside.toml, or nobody enters there by %s", in.port, in.name, in.name))
+		}
+	}
+	return notes
 }
 
 func (h *House) SetServer(ctx context.Context, name string, s api.Switch) (api.Server, error) {
@@ -70,10 +84,10 @@ func (h *House) SetServer(ctx context.Context, name string, s api.Switch) (api.S
 	return h.Server(ctx, v.Name)
 }
 
-func wireServer(b *policy.Book, s *policy.Server) api.Server {
+func wireServer(s *policy.Server, groups map[string][]string) api.Server {
 	return api.Server{
 		ID: string(s.ID), Name: s.Name, Address: prefixText(s.Prefix),
 		SSHPort: s.SSHPort, RDPPort: s.RDPPort, Disabled: s.Disabled,
-		Groups: groupsOf(b.Facts().ServerGroups, string(s.ID)),
+		Groups: append([]string{}, groups[string(s.ID)]...),
 	}
 }

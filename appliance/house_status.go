@@ -2,9 +2,13 @@ package appliance
 
 import (
 	"context"
+	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
 )
+
+// lookTime bounds how long the status waits for the database.
+const lookTime = 2 * time.Second
 
 // Status is what the gate says of its parts, and how many there are of what.
 // It answers without a database too: that is when it is asked for.
@@ -19,6 +23,8 @@ func (h *House) Status(ctx context.Context) (api.Status, error) {
 		}
 	}
 	s.Sessions = len(h.Live.Sessions())
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	stays, err := h.Store.Stays(ctx, true, 0)
 	if err != nil {
 		s.Database = api.Part{Detail: err.Error()}

@@ -24,7 +24,7 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 		Live: a.live, Keys: a.hostKeys, Records: a.records.root, Now: a.clock.now,
 	}
 	if a.cfg.Intercept != nil {
-		house.SSHPorts, house.RDPPorts = a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts
+		house.Protect, house.SSHPorts, house.RDPPorts = a.cfg.Intercept.Protect, a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts
 	}
 	keepers.Go(func() {
 		if err := api.Serve(ctx, socket, house); err != nil && ctx.Err() == nil {

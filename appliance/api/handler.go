@@ -171,8 +171,10 @@ func copyLive(w http.ResponseWriter, body io.Reader) {
 	piece := make([]byte, 64<<10)
 	for {
 		n, err := body.Read(piece)
+		// Also at the end: what the server says then must not meet a deadline
+		// that passed while there was nothing to say.
+		rc.SetWriteDeadline(time.Now().Add(patience))
 		if n > 0 {
-			rc.SetWriteDeadline(time.Now().Add(patience))
 			if _, err := w.Write(piece[:n]); err != nil {
 				panic(http.ErrAbortHandler)
 			}

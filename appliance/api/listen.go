@@ -131,18 +131,7 @@ func (l *listener) Close() error {
 func Serve(ctx context.Context, l net.Listener, h House) error {
 	closing, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
-	server := &http.Server{
-		Handler:           NewHandler(closing, h),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       patience,
-		WriteTimeout:      2 * patience,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return WithActor(ctx, peerActor(c))
-		},
-	}
+	server := newServer(closing, h, peerActor)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		endStreams()
@@ -158,4 +147,19 @@ func Serve(ctx context.Context, l net.Listener, h House) error {
 		return fmt.Errorf("api: %w", err)
 	}
 	return nil
+}
+
+func newServer(closing context.Context, h House, peer func(net.Conn) Actor) *http.Server {
+	return &http.Server{
+		Handler:           NewHandler(closing, h),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       patience,
+		WriteTimeout:      2 * patience,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return WithActor(ctx, peer(c))
+		},
+	}
 }

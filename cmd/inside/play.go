@@ -66,10 +66,20 @@ func (c *cli) replay(cmd *cobra.Command, args []string, follow bool, speed float
 		_, err := io.Copy(c.out, body)
 		return err
 	}
-	if follow && !s.Live {
+	switch {
+	case follow && !s.Live:
 		c.note("the session is over: this is what was recorded")
+	case s.Live && !follow:
+		c.note("the session still runs: this is what was recorded so far")
 	}
-	return c.show(ctx, body, speed, idle)
+	err = c.show(ctx, body, speed, idle)
+	if errors.Is(err, recording.ErrTorn) {
+		if !s.Live {
+			c.note("the recording breaks off: its gate stopped without warning")
+		}
+		return nil
+	}
+	return err
 }
 
 // channel chooses the terminal that is meant, or the first there is.
@@ -109,11 +119,7 @@ func (c *cli) show(ctx context.Context, body io.Reader, speed float64, idle time
 		}
 	}
 	err = recording.Play(ctx, recording.NewFilter(c.out), frames, speed, idle)
-	switch {
-	case ctx.Err() != nil:
-		return nil
-	case errors.Is(err, recording.ErrTorn):
-		c.note("the recording breaks off: its gate stopped without warning")
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err

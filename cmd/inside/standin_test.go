@@ -86,7 +86,7 @@ func openGate(t *testing.T, database, dir string) *standIn {
 func (g *standIn) house() *appliance.House {
 	return &appliance.House{
 		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g,
-		Records: g.root, Now: time.Now, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
+		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
 	}
 }
 

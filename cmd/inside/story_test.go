@@ -39,6 +39,7 @@ func TestStories(t *testing.T) {
 					env.Values[gateKey{}] = g
 					env.Setenv("INSIDE_SOCKET", g.socket)
 					env.Setenv("TZ", "Europe/Warsaw")
+					env.Setenv("GORACE", "atexit_sleep_ms=0") // else each of the hundreds of commands sleeps a second at its end
 					env.Setenv("TURNED", "abc\u202edef\u200b")
 					env.Setenv("NEWLINE", "a\nb")
 					env.Setenv("LOGIN", "\x1b[31m\u009b\xff")
