@@ -106,6 +106,8 @@ func (g *Gate) Forbidden(dest netip.AddrPort) string {
 		return "a multicast address"
 	case a.IsLinkLocalUnicast():
 		return "a link-local address"
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return "a broadcast address"
 	case dest.Port() == 0:
 		return "port 0"
 	}

@@ -37,6 +37,7 @@ func openKernel() (*kernel, error) {
 			k.close()
 			return nil, fmt.Errorf("netlink: %w", err)
 		}
+		s.SetReceiveTimeout(&unix.Timeval{Sec: 10}) // an answer takes microseconds
 		k.sockets[protocol] = &nl.SocketHandle{Socket: s}
 	}
 	// Without it the kernel ignores which table a dump is about, and sends
@@ -110,7 +111,7 @@ func (k *kernel) replaceTable(r Rules) error {
 		}
 	}
 	if err := conn.Flush(); err != nil {
-		return explainNFT(err)
+		return explain("nftables", err)
 	}
 	return nil
 }
@@ -125,19 +126,9 @@ func (k *kernel) deleteTable() error {
 	conn.AddTable(table)
 	conn.DelTable(table)
 	if err := conn.Flush(); err != nil {
-		return explainNFT(err)
+		return explain("nftables", err)
 	}
 	return nil
-}
-
-func explainNFT(err error) error {
-	switch {
-	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("nftables: %w: insided needs the capability CAP_NET_ADMIN (AmbientCapabilities= in its unit)", err)
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("nftables: %w: the kernel lacks something; load nf_tables, nft_tproxy, nft_socket, nft_fib_inet and nft_reject_inet with modprobe", err)
-	}
-	return fmt.Errorf("nftables: %w", err)
 }
 
 // ipRules lists those of our shape, of both families.
@@ -163,7 +154,7 @@ func (k *kernel) ipRules() ([]ipRule, error) {
 func (k *kernel) addIPRule(r ipRule) error {
 	_, err := k.ask(unix.NETLINK_ROUTE, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, 0, r.encode()...)
 	if err != nil && !errors.Is(err, unix.EEXIST) {
-		return explainRoute(r.String(), err)
+		return explain(r.String(), err)
 	}
 	return nil
 }
@@ -171,19 +162,23 @@ func (k *kernel) addIPRule(r ipRule) error {
 func (k *kernel) deleteIPRule(r ipRule) error {
 	_, err := k.ask(unix.NETLINK_ROUTE, unix.RTM_DELRULE, unix.NLM_F_ACK, 0, r.encode()...)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
-		return explainRoute(r.String(), err)
+		return explain(r.String(), err)
 	}
 	return nil
 }
 
-func explainRoute(what string, err error) error {
+// explain adds the way out to what the kernel said.
+func explain(what string, err error) error {
+	hint := ""
 	switch {
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%s: %w: insided needs the capability CAP_NET_ADMIN (AmbientCapabilities= in its unit)", what, err)
-	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("%s: %w: the kernel has no IPv6; leave IPv6 prefixes out of protect", what, err)
+		hint = ": insided needs the capability CAP_NET_ADMIN (AmbientCapabilities= in its unit)"
+	case errors.Is(err, unix.EAFNOSUPPORT):
+		hint = ": the kernel has no IPv6; leave IPv6 prefixes out of protect"
+	case what == "nftables" && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)):
+		hint = ": the kernel lacks something; load nf_tables, nft_tproxy, nft_socket, nft_fib_inet and nft_reject_inet with modprobe"
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return fmt.Errorf("%s: %w%s", what, err, hint)
 }
 
 // header is the empty route message of a family.
@@ -209,7 +204,7 @@ func localRoute(f family) []nl.NetlinkRequestData {
 func (k *kernel) addRoute(f family) error {
 	_, err := k.ask(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE|unix.NLM_F_ACK, 0, localRoute(f)...)
 	if err != nil {
-		return explainRoute(fmt.Sprintf("%s route of table %d", f, routeTable), err)
+		return explain(fmt.Sprintf("%s route of table %d", f, routeTable), err)
 	}
 	return nil
 }
@@ -217,7 +212,7 @@ func (k *kernel) addRoute(f family) error {
 func (k *kernel) deleteRoute(f family) error {
 	_, err := k.ask(unix.NETLINK_ROUTE, unix.RTM_DELROUTE, unix.NLM_F_ACK, 0, localRoute(f)...)
 	if err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EAFNOSUPPORT) {
-		return explainRoute(fmt.Sprintf("%s route of table %d", f, routeTable), err)
+		return explain(fmt.Sprintf("%s route of table %d", f, routeTable), err)
 	}
 	return nil
 }

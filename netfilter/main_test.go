@@ -199,6 +199,8 @@ func (tg *testGate) carry(conn Conn) {
 		return
 	}
 	defer server.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	server.SetDeadline(time.Now().Add(20 * time.Second))
 	fmt.Fprintf(conn, "gate: %s to %s\n", conn.Client.Addr(), conn.Dest)
 	go func() {
 		io.Copy(server, conn)

@@ -39,7 +39,7 @@ func (k *kernel) askNFT(request, flags, reply int, data ...nl.NetlinkRequestData
 	data = append([]nl.NetlinkRequestData{&nl.Nfgenmsg{NfgenFamily: unix.NFPROTO_INET}}, data...)
 	replies, err := k.ask(unix.NETLINK_NETFILTER, unix.NFNL_SUBSYS_NFTABLES<<8|request, flags, uint16(unix.NFNL_SUBSYS_NFTABLES<<8|reply), data...)
 	if err != nil {
-		return nil, explainNFT(err)
+		return nil, explain("nftables", err)
 	}
 	var bodies [][]byte
 	for _, b := range replies {

@@ -63,9 +63,6 @@ func desired(c Config, egress []string) Rules {
 	// What is jumped to comes first, as nft -f wants it.
 	for _, f := range c.families() {
 		r.chains = append(r.chains, protected(c, f))
-		if c.Source == Client {
-			r.chains = append(r.chains, answers(f))
-		}
 	}
 	r.chains = append(r.chains, people(c), prerouting(c), around(c), forward(c), input(c))
 	return r
@@ -74,8 +71,8 @@ func desired(c Config, egress []string) Rules {
 // protected is what happens to a packet from a person to a protected address.
 func protected(c Config, f family) chain {
 	ch := chain{name: "protected-" + f.nft()}
-	// Sessions outlive a change of the ports, and the ICMP errors that path
-	// MTU discovery needs are theirs too.
+	// Sessions outlive a change of the ports; and the ICMP errors about them,
+	// which path MTU discovery needs, are sent to the server's address.
 	for _, proto := range []clause{tcp(), icmp(f)} {
 		ch.add("part of a running session", proto, transparent(), notWildcard(), setMark(), counter(), accept())
 	}
@@ -90,16 +87,6 @@ func protected(c Config, f family) chain {
 	if c.Other == Drop {
 		ch.add("other TCP ports are refused", tcp(), counter(), reset())
 		ch.add("other protocols are refused", counter(), prohibited())
-	}
-	return ch
-}
-
-// answers is what happens to a packet from a protected address when servers
-// see the client's: is it for a connection the gate made in a client's name?
-func answers(f family) chain {
-	ch := chain{name: "answers-" + f.nft()}
-	for _, proto := range []clause{tcp(), icmp(f)} {
-		ch.add("answer to a connection in a client's name", proto, transparent(), setMark(), counter(), accept())
 	}
 	return ch
 }
@@ -123,7 +110,10 @@ func prerouting(c Config) chain {
 	ch.add("not for a server", daddrType(unix.RTN_MULTICAST, "multicast"), counter(), leave())
 	if c.Source == Client {
 		for _, p := range c.Protect {
-			ch.add("from a server", address("saddr", p), counter(), jump("answers-"+familyOf(p.Addr()).nft()))
+			ch.add("server to a connection in a client's name", address("saddr", p), tcp(), transparent(), setMark(), counter(), accept())
+		}
+		for _, f := range c.families() { // from any router on the way
+			ch.add("ICMP about a connection in a client's name", icmp(f), transparent(), setMark(), counter(), accept())
 		}
 	}
 	for _, name := range c.Interfaces {

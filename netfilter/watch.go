@@ -41,13 +41,13 @@ func subscribe() (*events, error) {
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 		if err != nil {
 			e.close()
-			return nil, fmt.Errorf("watch the kernel's rules: %w", err)
+			return nil, explain("watch the kernel's rules", err)
 		}
 		f := os.NewFile(uintptr(fd), "netlink")
 		e.files = append(e.files, f)
 		if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
 			e.close()
-			return nil, fmt.Errorf("watch the kernel's rules: %w", err)
+			return nil, explain("watch the kernel's rules", err)
 		}
 	}
 	return e, nil

@@ -63,10 +63,12 @@ type Lab struct {
 
 	opts    Options
 	ownsDir bool
+	prefix  string // of the names of its namespaces
 
 	mu      sync.Mutex
 	closers []func()
 	daemons []*Daemon
+	hosts   []*Namespace
 }
 
 var labs atomic.Int64
@@ -90,15 +92,11 @@ func New(o Options) (l *Lab, err error) {
 		}
 		l.ownsDir = true
 	}
-	prefix := fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), labs.Add(1))
-	for _, n := range []struct {
-		ns   **Namespace
-		name string
-	}{{&l.Client, "client"}, {&l.Gateway, "gateway"}, {&l.Backend, "backend"}} {
-		if *n.ns, err = newNamespace(prefix + n.name); err != nil {
+	l.prefix = fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), labs.Add(1))
+	for name, ns := range map[string]**Namespace{"client": &l.Client, "gateway": &l.Gateway, "backend": &l.Backend} {
+		if *ns, err = l.Host(name); err != nil {
 			return l, err
 		}
-		(*n.ns).lab = l
 	}
 	for _, key := range []string{"net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"} {
 		if err = l.Gateway.Sysctl(key, "1"); err != nil {
@@ -134,23 +132,41 @@ func For(t testing.TB, o Options) *Lab {
 	return l
 }
 
-// Need requires root and programs. On somebody's laptop the test is skipped
-// without them; where CI is set it fails, so that a forgotten installation
-// does not look like a success.
+// Need requires root and programs.
 func Need(t testing.TB, tools ...string) {
 	t.Helper()
-	give := t.Skipf
-	if os.Getenv("CI") != "" {
-		give = t.Fatalf
-	}
 	if os.Geteuid() != 0 {
-		give("needs root, for network namespaces")
+		Skip(t, "needs root, for network namespaces")
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			give("needs %s: install it, or look into .ci/run for the package", tool)
+			Skip(t, "needs %s: install it, or look into .ci/run for the package", tool)
 		}
 	}
+}
+
+// Skip skips the test on somebody's laptop. Where CI is set it fails, so that
+// a forgotten installation does not look like a success.
+func Skip(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// Host adds a host that is connected to nothing yet: the test does that, with
+// `ip link add … netns NAME`.
+func (l *Lab) Host(name string) (*Namespace, error) {
+	n, err := newNamespace(l.prefix + name)
+	if err != nil {
+		return nil, err
+	}
+	n.lab = l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hosts = append(l.hosts, n)
+	return n, nil
 }
 
 // Plug connects the client to the gateway, as c0.
@@ -245,8 +261,8 @@ func addAddr(h *netlink.Handle, link netlink.Link, p netip.Prefix) error {
 // Close stops everything that runs in the lab and removes it.
 func (l *Lab) Close() {
 	l.mu.Lock()
-	closers, daemons := l.closers, l.daemons
-	l.closers, l.daemons = nil, nil
+	closers, daemons, hosts := l.closers, l.daemons, l.hosts
+	l.closers, l.daemons, l.hosts = nil, nil, nil
 	l.mu.Unlock()
 	for i := len(closers) - 1; i >= 0; i-- {
 		closers[i]()
@@ -254,10 +270,8 @@ func (l *Lab) Close() {
 	for i := len(daemons) - 1; i >= 0; i-- {
 		daemons[i].Stop()
 	}
-	for _, n := range []*Namespace{l.Client, l.Gateway, l.Backend} {
-		if n != nil {
-			n.remove()
-		}
+	for _, n := range hosts {
+		n.remove()
 	}
 	if l.ownsDir {
 		os.RemoveAll(l.Dir)

@@ -129,7 +129,7 @@ func TestNothingIsLeftWhenALabIsClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := l.Gateway.Start("sh", "-c", "setsid sleep 1000 & trap '' TERM; echo up; wait")
+	d, err := l.Gateway.Start("sh", "-c", "setsid sleep 1000 & echo up; wait")
 	if err != nil {
 		t.Fatal(err)
 	}
