@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -199,23 +198,7 @@ func BenchmarkIdleSessions(b *testing.B) {
 // shell opens a session with a terminal and a shell in it.
 func (h *house) shell(b *testing.B) *ssh.Client {
 	b.Helper()
-	addr := netip.AddrPortFrom(nettest.BackendIP4, 22).String()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	conn, err := h.Client.Dial(ctx, addr)
-	if err != nil {
-		b.Error(err)
-		return nil
-	}
-	c, chans, reqs, err := ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
-		User: "ideo", Auth: []ssh.AuthMethod{ssh.Password(password)},
-		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error { return nil },
-	})
-	if err != nil {
-		b.Error(err)
-		return nil
-	}
-	client := ssh.NewClient(c, chans, reqs)
+	client := h.connect(b)
 	s, err := client.NewSession()
 	if err == nil {
 		err = s.RequestPty("xterm", 24, 80, nil)

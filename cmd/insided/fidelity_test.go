@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,7 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
 )
@@ -84,32 +86,40 @@ func TestTenThousandShortCommandsEachKeepTheirExitStatus(t *testing.T) {
 	h := newHouse(t, settings{})
 	h.know()
 	h.grant()
-	const masters, each = 8, 1250
+	const connections, each = 8, 1250
 	var wg sync.WaitGroup
-	for m := range masters {
-		control := filepath.Join(h.dir, fmt.Sprintf("master%d", m))
-		r := h.ssh("-o", "ControlMaster=yes", "-o", "ControlPersist=yes", "-S", control, at("ideo", nettest.BackendIP4), "true")
-		if r.exit != 0 {
-			t.Fatalf("master: exit %d: %s", r.exit, r.stderr)
-		}
-		t.Cleanup(func() { h.ssh("-S", control, "-O", "exit", at("ideo", nettest.BackendIP4)) })
-		// One shell on the client host runs the whole series: starting ten
-		// thousand processes from here would only measure this test.
-		script := fmt.Sprintf(`for i in $(seq %d); do
-  want=$((i %% 256))
-  out=$(ssh -F %s -S %s %s "echo out$i; exit $want"); got=$?
-  [ "$got" = "$want" ] && [ "$out" = "out$i" ] || echo "run $i: exit $got, want $want, output '$out'"
-done`, each, filepath.Join(h.dir, "ssh_config"), control, at("ideo", nettest.BackendIP4))
+	for range connections {
+		client := h.connect(t)
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-			defer cancel()
-			out, err := h.Client.Run(ctx, "bash", "-c", script)
-			if err != nil || out != "" {
-				t.Errorf("series %d: %v\n%s", m, err, tail(out))
+			for i := range each {
+				want := i % 256
+				out, exit := command(client, fmt.Sprintf("echo out%d; exit %d", i, want))
+				if exit != want || out != fmt.Sprintf("out%d\n", i) {
+					t.Errorf("command %d: exit %d, want %d, output %q", i, exit, want, out)
+				}
 			}
 		})
 	}
 	wg.Wait()
+}
+
+// command runs one command and returns its output and exit status, -1 where
+// there was none.
+func command(c *ssh.Client, line string) (string, int) {
+	s, err := c.NewSession()
+	if err != nil {
+		return err.Error(), -1
+	}
+	defer s.Close()
+	out, err := s.Output(line)
+	var exit *ssh.ExitError
+	switch {
+	case err == nil:
+		return string(out), 0
+	case errors.As(err, &exit):
+		return string(out), exit.ExitStatus()
+	}
+	return err.Error(), -1
 }
 
 func TestFilesGoThroughByEveryToolByteForByte(t *testing.T) {

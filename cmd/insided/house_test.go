@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/netfilter/nettest"
@@ -277,6 +280,29 @@ func (h *house) finish(cmd *exec.Cmd) result {
 	}
 	_, statErr := os.Stat(asked)
 	return result{stdout: out.String(), stderr: errs.String(), exit: cmd.ProcessState.ExitCode(), asked: statErr == nil}
+}
+
+// connect logs in with the library's client, where a story needs so many
+// sessions that starting real clients would measure nothing else.
+func (h *house) connect(t testing.TB) *ssh.Client {
+	t.Helper()
+	addr := netip.AddrPortFrom(nettest.BackendIP4, 22).String()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	defer cancel()
+	conn, err := h.Client.Dial(ctx, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, chans, reqs, err := ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
+		User: "ideo", Auth: []ssh.AuthMethod{ssh.Password(password)},
+		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ssh.NewClient(c, chans, reqs)
+	t.Cleanup(func() { client.Close() })
+	return client
 }
 
 // until waits for something that gives no signal of its own.
