@@ -289,6 +289,9 @@ func childFull(dir string) error {
 	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "0.cast") {
 		return fmt.Errorf("output on a full disk: %w", err)
 	}
+	if b, err := root.ReadFile("0.cast"); err != nil || !bytes.HasSuffix(b, []byte("\n")) {
+		return fmt.Errorf("a line stayed that was written in part: %w", err)
+	}
 	if free, share, err := Free(root); err != nil || free > 8<<10 || share > 0.04 {
 		return fmt.Errorf("free: %d %v %v", free, share, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -66,6 +67,24 @@ func TestFollowersThatJoinLateSeeExactlyTheSame(t *testing.T) {
 				t.Fatalf("the follower that joined at %d of %d saw something else", at[i], writes)
 			}
 		}
+	}
+}
+
+func TestAFollowerInTheProcessDoesNotWaitForTheNextLook(t *testing.T) {
+	root := newRoot(t)
+	w := create(t, root, "0.cast")
+	_, seq, err := Follow(t.Context(), root, "0.cast")
+	must(t, err)
+	next, stop := iter.Pull2(seq)
+	defer stop()
+	start := time.Now()
+	for range 10 {
+		time.AfterFunc(time.Millisecond, func() { w.Output([]byte("x")) }) // while it waits
+		_, err, _ := next()
+		must(t, err)
+	}
+	if d := time.Since(start); d > 5*lookEvery {
+		t.Errorf("10 frames took %v", d)
 	}
 }
 

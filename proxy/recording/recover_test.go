@@ -3,6 +3,7 @@ package recording
 import (
 	"bytes"
 	"errors"
+	"hash/crc32"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -322,5 +323,23 @@ func TestOnlyRegularFilesUnderTheRootAreOpened(t *testing.T) {
 		if _, err := Create(root, name, Header{}); err == nil && name != "none.cast" {
 			t.Errorf("%q was created", name)
 		}
+	}
+}
+
+// Somebody who changes the recording and makes all CRCs fit must also make
+// the whole chain anew, and then its head is another one.
+func TestVerifyFindsAChangeWhoseChecksumsFit(t *testing.T) {
+	cast, idx, _ := small(t, true)
+	r, chain, ok := parseRecord(idx[recordSize : 2*recordSize])
+	if !ok {
+		t.Fatal("no first frame")
+	}
+	bad := bytes.Replace(cast, []byte("$ ls"), []byte("$ rm"), 1)
+	r.sum = crc32.Checksum(bad[:r.length], castagnoli)
+	forged := append(bytes.Clone(idx[:recordSize]), r.append(nil, chain)...)
+	forged = append(forged, idx[2*recordSize:]...)
+	var d *Damage
+	if _, err := Verify(rootWith(t, bad, forged), "0.cast"); !errors.As(err, &d) || d.Offset != 0 {
+		t.Error(err)
 	}
 }

@@ -25,9 +25,8 @@ type Writer struct {
 	bell  bell
 
 	mu      sync.Mutex
-	err     error // the first failure; fs.ErrClosed after Close
-	size    int64 // of the complete lines in the file
-	last    time.Duration
+	err     error             // the first failure; fs.ErrClosed after Close
+	size    int64             // of the complete lines in the file
 	carry   [utf8.UTFMax]byte // the beginning of a cut character
 	carried int
 	dirty   bool // waits for the next round of the committer
@@ -214,12 +213,9 @@ func (w *Writer) finish() (int64, error) {
 	return w.size, err
 }
 
-// now returns the time of an event. It never runs backwards, whatever the
-// clock on the wall does.
-func (w *Writer) now() time.Duration {
-	w.last = max(w.last, w.ahead+time.Since(w.start))
-	return w.last
-}
+// now returns the time of an event, by the monotonic clock: it never runs
+// backwards, whatever the clock on the wall does.
+func (w *Writer) now() time.Duration { return w.ahead + time.Since(w.start) }
 
 // write hands complete lines to the kernel. A line that was written in part,
 // as on a full disk, is taken back: nobody was shown what it holds.
