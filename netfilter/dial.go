@@ -20,14 +20,15 @@ func (g *Gate) Dial(ctx context.Context, to, client netip.AddrPort) (*net.TCPCon
 	}
 	d := net.Dialer{}
 	d.SetMultipathTCP(false)
-	if g.source() == Client {
-		if familyOf(client.Addr()) != familyOf(to.Addr()) {
-			return nil, fmt.Errorf("dial %s as %s: addresses of two families", to, client.Addr())
+	if g.Config().Source == Client {
+		from := client.Addr().Unmap()
+		if from.Is4() != to.Addr().Unmap().Is4() {
+			return nil, fmt.Errorf("dial %s as %s: addresses of two families", to, from)
 		}
-		if err := g.expectAnswers(to.Addr()); err != nil {
-			return nil, err
+		if err := g.prepareAnswers(to.Addr().Unmap()); err != nil {
+			return nil, fmt.Errorf("dial %s as %s: %w", to, from, err)
 		}
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(client.Addr(), 0))
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 		d.Control = inClientsName
 	}
 	conn, err := d.DialContext(ctx, "tcp", to.String())
@@ -37,10 +38,15 @@ func (g *Gate) Dial(ctx context.Context, to, client netip.AddrPort) (*net.TCPCon
 	return conn.(*net.TCPConn), nil
 }
 
-func (g *Gate) source() Source {
+// prepareAnswers learns the interface a server is behind, before it answers.
+func (g *Gate) prepareAnswers(server netip.Addr) error {
+	name, err := g.kernel.interfaceTo(server)
+	if err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.config.Source
+	return g.expectAnswers(name)
 }
 
 // inClientsName prepares a socket for a foreign address. The port is chosen
@@ -54,34 +60,6 @@ func inClientsName(network, address string, c syscall.RawConn) (err error) {
 		err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	})
 	return errors.Join(e, err)
-}
-
-// expectAnswers makes sure that what a server answers to a client's address
-// is delivered here: the interface it will come from needs a routing rule.
-func (g *Gate) expectAnswers(from netip.Addr) error {
-	_, oif, err := g.kernel.route(from)
-	if err != nil {
-		return err
-	}
-	name, err := g.kernel.linkName(oif)
-	if err != nil {
-		return err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.egress[name] || g.config.Source != Client {
-		return nil
-	}
-	g.egress[name] = true
-	g.rules = desired(g.config, g.egressNames())
-	for _, r := range g.rules.ipRules {
-		if r.iif == name && r.pref == prefDeliver {
-			if err := g.kernel.addIPRule(r); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // The addresses where clouds keep secrets about the machine itself. The first

@@ -66,7 +66,9 @@ func Open(ctx context.Context, c Config, log *slog.Logger, repaired func(what st
 	if g.events, err = subscribe(); err != nil {
 		return nil, err
 	}
-	g.findEgress()
+	for _, name := range g.towardsServers() {
+		g.egress[name] = true
+	}
 	if err := g.apply(desired(c, g.egressNames())); err != nil {
 		return nil, err
 	}
@@ -93,12 +95,14 @@ func (g *Gate) Reload(c Config) error {
 	if !same || !slices.Equal(c.families(), g.config.families()) {
 		return errors.New("entries and address families change with a restart only: systemctl restart inside")
 	}
-	before := g.config
+	before, rules := g.config, g.rules
 	g.config = c
-	g.findEgress()
+	for _, name := range g.towardsServers() {
+		g.egress[name] = true
+	}
 	if err := g.apply(desired(c, g.egressNames())); err != nil {
 		g.config = before
-		return err
+		return errors.Join(err, g.apply(rules))
 	}
 	return nil
 }
@@ -203,22 +207,41 @@ func (g *Gate) Healthy() error {
 	return err
 }
 
-// findEgress adds the interfaces that lead to the protected prefixes. One
-// that was found stays: running sessions may use it.
-func (g *Gate) findEgress() {
+// towardsServers asks the kernel's routes for the interfaces that lead to the
+// protected prefixes. Only Source Client needs them.
+func (g *Gate) towardsServers() []string {
 	if g.config.Source != Client {
-		return
+		return nil
 	}
+	var names []string
 	for _, p := range g.config.Protect {
 		// Both ends: one of them may be the gateway's own address.
 		for _, a := range []netip.Addr{p.Addr(), lastOf(p)} {
-			if _, oif, err := g.kernel.route(a); err == nil && oif > loopbackIndex {
-				if name, err := g.kernel.linkName(oif); err == nil {
-					g.egress[name] = true
-				}
+			if name, err := g.kernel.interfaceTo(a); err == nil {
+				names = append(names, name)
 			}
 		}
 	}
+	return unique(names)
+}
+
+// expectAnswers makes sure that what comes from servers by an interface is
+// delivered here when it belongs to a connection in a client's name. One that
+// was learned is never forgotten: running sessions may use it. g.mu is held.
+func (g *Gate) expectAnswers(name string) error {
+	if g.egress[name] || g.config.Source != Client {
+		return nil
+	}
+	g.egress[name] = true
+	g.rules = desired(g.config, g.egressNames())
+	for _, r := range g.rules.ipRules {
+		if r.iif == name && r.pref == prefDeliver {
+			if err := g.kernel.addIPRule(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (g *Gate) egressNames() []string { return slices.Sorted(maps.Keys(g.egress)) }

@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
@@ -32,6 +33,35 @@ func TestAConnectionIsInterceptedInBothFamiliesAndSourceModesWhateverTheReverseP
 						fmt.Sprintf("gate: fd50::2 to [fd30::140]:22 | server: %s", seen6))
 				})
 			}
+		}
+	}
+}
+
+// The office of the persons may lie inside the prefix that is protected.
+func TestAClientInsideAProtectedPrefixIsInterceptedToo(t *testing.T) {
+	for _, source := range []Source{Gateway, Client} {
+		for _, other := range []Other{Forward, Drop} {
+			t.Run(fmt.Sprintf("source=%s/other=%s", source, other), func(t *testing.T) {
+				t.Parallel()
+				office := []netip.Addr{netip.MustParseAddr("10.30.14.3"), netip.MustParseAddr("fd30:0:0:14::3")}
+				lab := nettest.For(t, nettest.Options{ClientAddrs: office})
+				for _, dev := range []string{"all", nettest.ClientSide, nettest.BackendSide} {
+					lab.Gateway.Sysctl("net/ipv4/conf/"+dev+"/rp_filter", "1")
+				}
+				serveNames(t, lab.Backend, ":22")
+				c := config()
+				c.Source, c.Other = source, other
+				c.Protect = []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16"), netip.MustParsePrefix("fd30::/32")}
+				openGate(t, lab, c)
+				seen4, seen6 := nettest.GatewayServer4, nettest.GatewayServer6
+				if source == Client {
+					seen4, seen6 = office[0], office[1]
+				}
+				expect(t, "IPv4", exchangeFrom(t, lab.Client, office[0], "10.30.0.140:22"),
+					fmt.Sprintf("gate: 10.30.14.3 to 10.30.0.140:22 | server: %s", seen4))
+				expect(t, "IPv6", exchangeFrom(t, lab.Client, office[1], "[fd30::140]:22"),
+					fmt.Sprintf("gate: fd30:0:0:14::3 to [fd30::140]:22 | server: %s", seen6))
+			})
 		}
 	}
 }

@@ -268,8 +268,15 @@ func (k *kernel) route(to netip.Addr) (kind byte, oif uint32, err error) {
 	return nl.DeserializeRtMsg(replies[0]).Type, oif, nil
 }
 
-// linkName is the name of an interface.
-func (k *kernel) linkName(index uint32) (string, error) {
+// interfaceTo is the name of the interface that leads to an address.
+func (k *kernel) interfaceTo(to netip.Addr) (string, error) {
+	_, index, err := k.route(to)
+	if err != nil {
+		return "", err
+	}
+	if index == loopbackIndex {
+		return "", fmt.Errorf("route to %s: the gateway itself", to)
+	}
 	m := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	m.Index = int32(index)
 	replies, err := k.ask(unix.NETLINK_ROUTE, unix.RTM_GETLINK, 0, unix.RTM_NEWLINK, m)

@@ -243,7 +243,7 @@ func TestNothingPassesWhenTheRulesAreReloadedUnderAStreamOfConnects(t *testing.T
 	g := openQuiet(t, lab, config())
 	s := startStream(t, lab)
 	s.atLeast(t, 1)
-	const reloads = 500
+	const reloads = 250
 	began := time.Now()
 	for i := range reloads {
 		c := config()

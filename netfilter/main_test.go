@@ -236,9 +236,14 @@ func serveNames(t testing.TB, ns *nettest.Namespace, addr string) {
 // and checks that bytes come back.
 func exchange(t testing.TB, from *nettest.Namespace, addr string) string {
 	t.Helper()
+	return exchangeFrom(t, from, netip.Addr{}, addr)
+}
+
+func exchangeFrom(t testing.TB, host *nettest.Namespace, from netip.Addr, addr string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	conn, err := from.Dial(ctx, addr)
+	conn, err := host.DialFrom(ctx, from, addr)
 	if err != nil {
 		return "dial: " + cause(err)
 	}

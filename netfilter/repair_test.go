@@ -1,6 +1,12 @@
 package netfilter
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,6 +55,11 @@ func TestWhatSomebodyElseChangesIsPutBackWithinASecondAndToldOnce(t *testing.T) 
 			serveNames(t, lab.Backend, ":22")
 			g := openGate(t, lab, config())
 			before := list(t, lab.Gateway)
+			session, err := lab.Client.Dial(soon(t), "10.30.0.140:22")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close()
 			began := time.Now()
 			sh(t, lab, c.change)
 			what := g.next(t)
@@ -72,8 +83,122 @@ func TestWhatSomebodyElseChangesIsPutBackWithinASecondAndToldOnce(t *testing.T) 
 			}
 			expect(t, "IPv4", exchange(t, lab.Client, "10.30.0.140:22"), "gate: 10.50.0.2 to 10.30.0.140:22 | server: 10.30.0.1")
 			expect(t, "IPv6", exchange(t, lab.Client, "[fd30::140]:22"), "gate: fd50::2 to [fd30::140]:22 | server: fd30::1")
+			stillAlive(t, session)
 		})
 	}
+}
+
+// stillAlive checks that a connection that was opened before still echoes.
+func stillAlive(t *testing.T, conn net.Conn) {
+	t.Helper()
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	fmt.Fprintln(conn, "still there")
+	r := bufio.NewReader(conn)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Errorf("the running session died: %v", err)
+			return
+		}
+		if line == "still there\n" {
+			return
+		}
+	}
+}
+
+func TestRunningSessionsOutliveAReloadThatNoLongerInterceptsTheirPort(t *testing.T) {
+	for _, source := range []Source{Gateway, Client} {
+		lab := nettest.For(t, nettest.Options{})
+		serveNames(t, lab.Backend, ":22")
+		c := config()
+		c.Source = source
+		g := openGate(t, lab, c)
+		var sessions []net.Conn
+		for _, addr := range []string{"10.30.0.140:22", "[fd30::140]:22"} {
+			conn, err := lab.Client.Dial(soon(t), addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			stillAlive(t, conn)
+			sessions = append(sessions, conn)
+		}
+		c = config()
+		c.Source = source
+		c.Entries[0].Ports = []uint16{2222}
+		if err := g.Reload(c); err != nil {
+			t.Fatal(err)
+		}
+		for _, conn := range sessions {
+			stillAlive(t, conn)
+		}
+		expect(t, "a new one", exchange(t, lab.Client, "10.30.0.140:22"), "server: 10.50.0.2")
+	}
+}
+
+func TestAReloadThatCannotBeDoneChangesNothing(t *testing.T) {
+	lab := nettest.For(t, nettest.Options{})
+	g := openGate(t, lab, config())
+	before := list(t, lab.Gateway)
+	for name, change := range map[string]func(*Config){
+		"no interfaces":                func(c *Config) { c.Interfaces = nil },
+		"entries and address families": func(c *Config) { c.Entries[0].Listen++ },
+		"change with a restart only":   func(c *Config) { c.Protect = c.Protect[:1] },
+		"systemctl restart inside":     func(c *Config) { c.Entries[0].Name = "rdp" },
+	} {
+		c := config()
+		change(&c)
+		if err := g.Reload(c); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("want an error with %q, got %v", name, err)
+		}
+	}
+	if d := cmp.Diff(before, list(t, lab.Gateway)); d != "" {
+		t.Errorf("-before +after:\n%s", d)
+	}
+	if err := g.Healthy(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHealthySaysWhatIsWrong(t *testing.T) {
+	lab := nettest.For(t, nettest.Options{})
+	var g *Gate
+	ctx, cancel := context.WithCancel(t.Context())
+	err := lab.Gateway.Do(func() (err error) {
+		g, err = Open(ctx, config(), slog.New(slog.DiscardHandler), func(string) {})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close(false)
+	cancel()
+	g.events.close()
+	g.wg.Wait() // nobody repairs any more
+	if err := g.Healthy(); err != nil {
+		t.Error(err)
+	}
+	sh(t, lab, "nft flush ruleset; ip rule del pref 900")
+	if err := g.Healthy(); err == nil || !strings.Contains(err.Error(), "a routing rule was deleted: ip rule add pref 900 iif c0") || !strings.Contains(err.Error(), "table inet inside was deleted") {
+		t.Errorf("said %v", err)
+	}
+}
+
+func TestAServerBehindAnInterfaceThatIsNewIsReachedInTheClientsName(t *testing.T) {
+	lab := nettest.For(t, nettest.Options{})
+	c := config()
+	c.Source = Client
+	c.Protect = append(c.Protect, netip.MustParsePrefix("10.77.0.0/16"))
+	g := openGate(t, lab, c)
+	far, err := lab.Host("far")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveNames(t, far, ":22")
+	sh(t, lab, "ip link add x0 type veth peer name eth0 netns "+far.Name+"; ip addr add 10.77.5.1/24 dev x0; ip link set x0 up")
+	sh2(t, far, "ip addr add 10.77.5.9/24 dev eth0; ip link set eth0 up; ip route add default via 10.77.5.1")
+	expect(t, "at the first try", exchange(t, lab.Client, "10.77.5.9:22"), "gate: 10.50.0.2 to 10.77.5.9:22 | server: 10.50.0.2")
+	g.nothingElse(t) // what the gate learned is no loss
 }
 
 // delRule deletes the rule of a chain that has a comment.

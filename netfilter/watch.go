@@ -67,10 +67,11 @@ func (e *events) listen(f *os.File) {
 		if errors.Is(err, os.ErrClosed) {
 			return
 		}
-		// Any other error is ENOBUFS: notices were lost, all the more
-		// reason to look.
 		if err == nil {
 			e.notice(buf[:n])
+		} else {
+			// ENOBUFS: notices were lost, all the more reason to look.
+			time.Sleep(checkGap)
 		}
 		select {
 		case e.kick <- struct{}{}:
@@ -135,14 +136,10 @@ func (g *Gate) watch(ctx context.Context) {
 func (g *Gate) check() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before := len(g.egress)
-	g.findEgress()
-	if len(g.egress) != before {
-		g.rules = desired(g.config, g.egressNames()) // the new rules are no loss
-		for _, r := range g.rules.ipRules {
-			if err := g.kernel.addIPRule(r); err != nil {
-				g.log.Error("added no routing rule", "rule", r, "err", err)
-			}
+	for _, name := range g.towardsServers() {
+		if err := g.expectAnswers(name); err != nil {
+			g.fail(err)
+			return
 		}
 	}
 	lost, err := g.losses()
