@@ -121,7 +121,19 @@ func (h *House) Recording(ctx context.Context, session string, channel int, f ap
 		dir.Close()
 		return nil, err
 	}
-	if _, live := h.Live.Sessions()[se.ID]; f.Follow && live {
+	_, live := h.Live.Sessions()[se.ID]
+	action := "recording.play"
+	if f.Follow && live {
+		action = "recording.watch"
+	}
+	// To see what somebody did is an act of its own, and written down.
+	err = h.Store.Audit(ctx, api.By(ctx), action, "session "+string(se.ID), fmt.Sprintf("channel %d", channel))
+	switch {
+	case err != nil:
+		dir.Close()
+		file.Close()
+		return nil, asProblem(err, "")
+	case action == "recording.watch":
 		return followFile(ctx, dir, name, file), nil
 	}
 	dir.Close()
