@@ -129,10 +129,8 @@ func (s *sftp) request(head []byte, total int) (hash.Hash, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A packet that ends early is one the server refuses; only one that we
-	// did not gather as a whole may be more than it seems.
-	if f.cut && total <= maxGather {
-		r.file, r.op = nil, ""
+	if f.cut && total <= maxGather { // a longer one was not gathered as a whole
+		return nil, errShort
 	}
 	return h, s.ask(id, r)
 }

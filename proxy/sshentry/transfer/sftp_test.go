@@ -143,6 +143,27 @@ func TestSFTPConversations(t *testing.T) {
 			join(opened(1, "/f", writeFlag, "h"), write(2, "h", 0, a), up(typeClose, 4, "h"), write(3, "h", len(a), b), ok(2), ok(4), down(typeStatus, 3, 4, "", "")),
 			[]recording.Event{{Op: "upload", Path: "/f", In: 30000, SHA256: sumOf(a)}},
 		},
+		"a write elsewhere after the close": {
+			join(opened(1, "/f", writeFlag, "h"), write(2, "h", 0, a), up(typeClose, 4, "h"), write(3, "h", 7, b), ok(2), ok(4), down(typeStatus, 3, 4, "", "")),
+			[]recording.Event{{Op: "upload", Path: "/f", In: 30000, SHA256: sumOf(a)}},
+		},
+		"nothing is written to a file that may have contents": {
+			join(opened(1, "/f", flagWrite, "h"), up(typeClose, 4, "h"), ok(4)),
+			[]recording.Event{{Op: "upload", Path: "/f"}},
+		},
+		"nothing is to be read behind the end of a file that may have contents": {
+			join(opened(1, "/f", readFlag, "h"), read(2, "h", 100, 10), down(typeStatus, 2, statusEOF, "", ""), up(typeClose, 4, "h"), ok(4)),
+			[]recording.Event{{Op: "download", Path: "/f"}},
+		},
+		"many long paths, each with its answer": {
+			flood(1000, func(i int) step {
+				if i%2 == 0 {
+					return up(typeOpen, i, strings.Repeat("x", 4000), readFlag, 0)
+				}
+				return down(typeHandle, i-1, fmt.Sprint(i))
+			}),
+			unfinished(500, strings.Repeat("x", 4000)),
+		},
 		"reads in flight": {
 			join(opened(1, "/f", readFlag, "h"), read(2, "h", 0, 30000), read(3, "h", 30000, 30000), read(4, "h", 60000, 30000),
 				down(typeData, 2, a), down(typeData, 3, b), down(typeStatus, 4, statusEOF, "", ""), up(typeClose, 5, "h"), ok(5)),
@@ -245,6 +266,13 @@ func TestSFTPConversations(t *testing.T) {
 	}
 }
 
+func unfinished(n int, path string) (all []recording.Event) {
+	for range n {
+		all = append(all, recording.Event{Op: "download", Path: path, Detail: "unfinished"})
+	}
+	return all
+}
+
 func TestWhatIsNotSFTPIsSaidOnce(t *testing.T) {
 	big := raw(make([]byte, 300))
 	for name, c := range map[string]struct {
@@ -260,6 +288,8 @@ func TestWhatIsNotSFTPIsSaidOnce(t *testing.T) {
 		"a WRITE longer than it says":  {join(greeting, up(typeWrite, 1, "h", uint64(0), "data", raw("x"))), "a WRITE has another length than its packet"},
 		"a WRITE shorter than it says": {join(greeting, up(typeWrite, 1, "h", uint64(0), 5, raw("x"))), "a WRITE has another length than its packet"},
 		"a WRITE without anything":     {join(greeting, up(typeWrite, 1)), "a packet is too short for what it says"},
+		"an OPEN without flags":        {join(greeting, up(typeOpen, 1, "/f")), "a packet is too short for what it says"},
+		"a CLOSE with half a handle":   {join(greeting, opened(1, "/f", readFlag, "h"), up(typeClose, 1, 5, raw("h"))), "a packet is too short for what it says"},
 		"a WRITE with a long handle":   {join(greeting, up(typeWrite, 1, 300, big)), "a handle is too long"},
 		"a HANDLE that is long":        {join(greeting, up(typeOpen, 1, "/f", 1, 0), down(typeHandle, 1, 300, big)), "a handle is too long"},
 		"a DATA longer than it says":   {join(greeting, up(typeRead, 1, "h", uint64(0), 9), down(typeData, 1, "data", raw("x"))), "a DATA has another length than its packet"},
