@@ -263,11 +263,16 @@ func TestAFlowThatWasForwardedBeforeIsResetWhenTheGateOpens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	openGate(t, lab, config())
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	io.ReadAtLeast(conn, make([]byte, 100), len("server: 10.50.0.2\n"))
-	conn.Write([]byte("still there?\n"))
-	if _, err := conn.Read(make([]byte, 100)); !errors.Is(err, unix.ECONNRESET) {
+	if _, err := io.ReadFull(conn, make([]byte, len("server: 10.50.0.2\n"))); err != nil {
+		t.Fatal(err)
+	}
+	openGate(t, lab, config())
+	_, err = conn.Write([]byte("still there?\n"))
+	if err == nil {
+		_, err = conn.Read(make([]byte, 100))
+	}
+	if !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("got %v, want a reset", err)
 	}
 }

@@ -31,11 +31,13 @@ type Namespace struct {
 
 func newNamespace(name string) (*Namespace, error) {
 	n := &Namespace{Name: name}
-	err := onThread(func() (err error) {
-		n.fd, err = netns.NewNamed(name)
-		return err
-	})
-	if err != nil {
+	// ip(8) also prepares /run/netns: the first run of it that does so hides
+	// all namespaces that were mounted there before.
+	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("network namespace %s: %w\n%s", name, err, out)
+	}
+	var err error
+	if n.fd, err = netns.GetFromName(name); err != nil {
 		return nil, fmt.Errorf("network namespace %s: %w", name, err)
 	}
 	for key, value := range map[string]string{
@@ -207,7 +209,8 @@ func (n *Namespace) remove() {
 		time.Sleep(10 * time.Millisecond) // they are not our children: nothing to wait on
 	}
 	n.fd.Close()
-	netns.DeleteNamed(n.Name)
+	unix.Unmount("/run/netns/"+n.Name, unix.MNT_DETACH)
+	os.Remove("/run/netns/" + n.Name)
 }
 
 // pids lists the processes inside: sshd's sessions leave their process group,
