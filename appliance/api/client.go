@@ -29,7 +29,7 @@ type Unreachable struct {
 }
 
 func (u *Unreachable) Error() string {
-	return fmt.Sprintf("no daemon on %s: %v", u.Socket, u.Err)
+	return fmt.Sprintf("cannot reach the daemon on %s: %v", u.Socket, u.Err)
 }
 
 func (u *Unreachable) Unwrap() error { return u.Err }

@@ -50,10 +50,10 @@ func NewHandler(closing context.Context, h House) http.Handler {
 	return guard(mux)
 }
 
-// guard lets in who is an admin and no web page. The browser of an admin
-// could be made to send requests here through any proxy that speaks to unix
-// sockets: it would name its page in Origin or Referer, or, rebinding DNS, a
-// foreign host (as in CVE-2022-41924).
+// guard lets no web page in. The browser of an admin could be made to send
+// requests here through any proxy that speaks to unix sockets: it would name
+// its page in Origin or Referer, or, rebinding DNS, a foreign host (as in
+// CVE-2022-41924).
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")

@@ -37,9 +37,9 @@ func TestEveryErrorHasItsExitCode(t *testing.T) {
 		{&usage{&cobra.Command{Use: "inside"}, errors.New("what?")}, exitUsage, "inside: error: what?\ninside: hint: inside --help\n"},
 		{&saidNo{exitDenied, "inside grant list"}, exitDenied, "inside: hint: inside grant list\n"},
 		{&saidNo{code: exitError}, exitError, ""},
-		{refused(syscall.ECONNREFUSED), exitUnreachable, "inside: error: no daemon on /run/inside/inside.sock: dial: connect: connection refused\n" +
+		{refused(syscall.ECONNREFUSED), exitUnreachable, "inside: error: cannot reach the daemon on /run/inside/inside.sock: dial: connect: connection refused\n" +
 			"inside: hint: start insided, or name its socket with --socket PATH or INSIDE_SOCKET\n"},
-		{refused(syscall.EACCES), exitDenied, "inside: error: no daemon on /run/inside/inside.sock: dial: connect: permission denied\n" +
+		{refused(syscall.EACCES), exitDenied, "inside: error: cannot reach the daemon on /run/inside/inside.sock: dial: connect: permission denied\n" +
 			"inside: hint: be root or a member of the group inside\n"},
 	} {
 		var errs bytes.Buffer

@@ -75,7 +75,26 @@ group inside.
 		c.grantCommand(), c.staysCommand(), c.stayCommand(), c.sessionsCommand(), c.sessionCommand(),
 		c.entriesCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(),
 	)
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Short = "print what completes commands and names in your shell"
+	}
 	return root
+}
+
+// helpCommand is cobra's, but for its answer to what there is no help for.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, _ := cmd.Root().Find(args)
+			if len(rest) > 0 {
+				return asUsage(about, noSuchCommand(about, rest))
+			}
+			return about.Help()
+		},
+	}
 }
 
 func (c *cli) begin(*cobra.Command, []string) error {
