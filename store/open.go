@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"path/filepath"
 	"strings"
 )
 
@@ -29,21 +30,20 @@ type engine struct {
 	hints func(ctx context.Context, hint func())
 }
 
-// Open opens the database and brings its schema up to date. url is a path of
-// an SQLite file or postgres://….
+// Open opens the database and brings its schema up to date. url is the absolute
+// path of an SQLite file or postgres://….
 func Open(ctx context.Context, url string) (*Store, error) {
 	var e engine
 	var err error
 	switch {
 	case url == "":
-		err = refuse(ErrInvalid, "no database is named: give the path of an SQLite file or postgres://…")
+		err = refuse(ErrInvalid, "no database is named: give the absolute path of an SQLite file or postgres://…")
 	case strings.HasPrefix(url, "postgres://"), strings.HasPrefix(url, "postgresql://"):
 		e, err = openPostgres(url)
-	case strings.Contains(url, "://"):
-		scheme, _, _ := strings.Cut(url, "://")
-		err = refuse(ErrInvalid, "%q is no database Inside can use: give the path of an SQLite file or postgres://…", scheme+"://")
-	default:
+	case filepath.IsAbs(url):
 		e, err = openSQLite(url)
+	default: // not quoted: "host=… password=…" comes here too
+		err = refuse(ErrInvalid, "the database is neither an absolute path of an SQLite file nor postgres://…")
 	}
 	if err != nil {
 		return nil, err

@@ -23,8 +23,11 @@ func TestADatabaseThatCannotBeOpenedIsNamed(t *testing.T) {
 		invalid  bool
 		mentions string
 	}{
-		{"", true, "give the path"},
-		{"mysql://root:s3cret@localhost/inside", true, `"mysql://"`},
+		{"", true, "give the absolute path"},
+		{"mysql://root:s3cret@localhost/inside", true, "neither"},
+		{"host=localhost password=s3cret", true, "neither"},
+		{"inside.db", true, "absolute path"},
+		{":memory:", true, "absolute path"},
 		{dir, true, "is a directory"},
 		{filepath.Join(dir, "no", "inside.db"), false, filepath.Join(dir, "no", "inside.db")},
 		{garbage, false, garbage},
@@ -34,6 +37,8 @@ func TestADatabaseThatCannotBeOpenedIsNamed(t *testing.T) {
 		{"postgres://gate:%s3cret@127.0.0.1:1/inside", true, "percent-encode"},
 		{"postgres://gate:1/s3cret@127.0.0.1:1/inside", true, "percent-encode"},
 		{"postgres://gate:1?s3cret@127.0.0.1:1/inside", true, "percent-encode"},
+		{"postgres://gate:1#s3cret@127.0.0.1:1/inside", true, "percent-encode"},
+		{"postgres://gate:a@s3cret/b@127.0.0.1:1/inside", true, "percent-encode"},
 		{"postgres://gate:s3cret@127.0.0.1:port/inside", true, "percent-encode"},
 		{"postgres://gate:s3cret@127.0.0.1:1/inside?sslmode=s3cret", true, "setting"},
 		{"postgres://gate:s3cret@127.0.0.1:1/inside?default_query_exec_mode=simple_protocol", true, "simple protocol"},

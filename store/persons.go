@@ -22,6 +22,7 @@ func (s *Store) AddPerson(ctx context.Context, by string, p policy.Person) (poli
 	if err := checkPerson(&p); err != nil {
 		return policy.Person{}, err
 	}
+	p.ID = policy.PersonID(newID())
 	err := s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		taken, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM persons WHERE name = $1", p.Name))
 		if err != nil {
@@ -30,7 +31,6 @@ func (s *Store) AddPerson(ctx context.Context, by string, p policy.Person) (poli
 		if taken > 0 {
 			return deed{}, refuse(ErrConflict, "there is a person named %s already: choose another name", p.Name)
 		}
-		p.ID = policy.PersonID(newID())
 		_, err = tx.ExecContext(ctx, "INSERT INTO persons ("+personColumns+") VALUES ($1, $2, $3, $4, $5)",
 			p.ID, p.Name, p.FullName, p.Email, p.Disabled)
 		if err != nil {

@@ -24,9 +24,10 @@ const (
 
 func openPostgres(raw string) (engine, error) {
 	u, err := url.Parse(raw)
-	if err != nil || u.User == nil && strings.Contains(raw, "@") {
-		// The parser's error quotes the URL, and the URL holds the password. An
-		// unescaped / ? or # in the password ends the host for the parser.
+	if err != nil || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+		// The parser's error quotes the URL, and the URL holds the password. For
+		// the parser an unescaped / ? or # in the password ends the host; then
+		// the @ comes after it.
 		return engine{}, refuse(ErrInvalid, "the postgres:// URL cannot be read: percent-encode special characters in its user and password")
 	}
 	cfg, err := pgx.ParseConfig(raw)

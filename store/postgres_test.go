@@ -8,5 +8,5 @@ import (
 )
 
 func TestPostgreSQL(t *testing.T) {
-	storetest.Run(t, func(tb testing.TB) *store.Store { return storetest.Open(tb, storetest.PostgreSQL(tb)) })
+	storetest.Run(t, func(tb testing.TB) *store.Store { return storetest.Open(tb, storetest.Schema(tb)) })
 }

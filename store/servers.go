@@ -19,6 +19,7 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 	if err := checkPrefix("address of the server "+v.Name, v.Prefix); err != nil {
 		return policy.Server{}, err
 	}
+	v.ID = policy.ServerID(newID())
 	err := s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		taken, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM servers WHERE name = $1", v.Name))
 		if err != nil {
@@ -30,7 +31,6 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 		if err := serverPrefixFree(ctx, tx, v); err != nil {
 			return deed{}, err
 		}
-		v.ID = policy.ServerID(newID())
 		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6)",
 			v.ID, v.Name, prefixText(v.Prefix), v.SSHPort, v.RDPPort, v.Disabled)
 		if err != nil {

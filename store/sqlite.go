@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
-	"path/filepath"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -32,10 +31,6 @@ var sqlitePragmas = url.Values{
 const sqliteReaders = 4
 
 func openSQLite(path string) (engine, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return engine{}, err
-	}
 	if err := createPrivate(path); err != nil {
 		return engine{}, fmt.Errorf("database %s: %w", path, err)
 	}

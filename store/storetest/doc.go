@@ -1,7 +1,8 @@
 // Package storetest tests stores and lends databases to tests: [Run] is the
-// contract every engine keeps, [PostgreSQL] gives an empty database on a real
-// server that the test binary starts by itself, [StartCluster] a server to be
-// stopped, killed and started again. It is no part of a shipped program.
+// contract every engine keeps, [PostgreSQL] and [Schema] give an empty database
+// or schema on a real server that the test binary starts by itself,
+// [StartCluster] a server to be stopped, killed and started again. It is no
+// part of a shipped program.
 package storetest
 
 import (
