@@ -42,7 +42,10 @@ const (
 	Client  Source = "client"
 )
 
-var entryName = regexp.MustCompile(`^[a-z][a-z0-9]{0,14}$`)
+var (
+	entryName     = regexp.MustCompile(`^[a-z][a-z0-9]{0,14}$`)
+	interfaceName = regexp.MustCompile(`^[A-Za-z0-9_.:@-]{1,15}$`)
+)
 
 // checked returns the config in its canonical form: sorted, without
 // duplicates and without prefixes that lie inside others.
@@ -51,7 +54,7 @@ func (c Config) checked() (Config, error) {
 		return c, errors.New("no interfaces: name those that people come from")
 	}
 	for _, name := range c.Interfaces {
-		if name == "" || len(name) > 15 || name == "lo" || !regexp.MustCompile(`^[A-Za-z0-9_.:@-]+$`).MatchString(name) {
+		if name == "lo" || !interfaceName.MatchString(name) {
 			return c, fmt.Errorf("interface %q: give the exact name of a network interface, as `ip link` shows it", name)
 		}
 	}

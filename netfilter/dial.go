@@ -72,7 +72,7 @@ var metadata = map[netip.Addr]bool{
 // Forbidden says why nobody may be let through to a destination, whatever
 // grant there is: it is the gate itself or no server at all. "" is fine.
 func (g *Gate) Forbidden(dest netip.AddrPort) string {
-	a := dest.Addr().Unmap()
+	a := dest.Addr().Unmap().WithZone("")
 	switch {
 	case !a.IsValid() || a.IsUnspecified():
 		return "no address"

@@ -28,9 +28,10 @@ type Gate struct {
 	checked uint32 // generation of nftables in which our table was right
 	failed  error  // why the last repair did not succeed
 
-	told chan string // losses on their way to repaired
-	stop context.CancelFunc
-	wg   sync.WaitGroup
+	told  chan string // losses on their way to repaired
+	stop  context.CancelFunc
+	close sync.Once
+	wg    sync.WaitGroup
 }
 
 // Open installs the rules and starts to listen. From the moment it returns,
@@ -39,9 +40,9 @@ type Gate struct {
 //
 // A predecessor's leftovers are replaced without a moment in which neither
 // its rules nor ours hold. repaired is called with words for the audit trail
-// each time somebody else's change has been undone; it may block. Open works
-// on the network namespace of the calling thread; ctx ends the watch, like
-// Close.
+// each time somebody else's change has been undone; it may block, but Close
+// waits for it. Open works on the network namespace of the calling thread; the
+// end of ctx ends the watch, as Close does.
 func Open(ctx context.Context, c Config, log *slog.Logger, repaired func(what string)) (_ *Gate, err error) {
 	if c, err = c.checked(); err != nil {
 		return nil, err
@@ -248,26 +249,27 @@ func (g *Gate) egressNames() []string { return slices.Sorted(maps.Keys(g.egress)
 
 // Close stops listening and watching. The rules stay, so that everything
 // stays closed; with open they are removed, and people reach the servers as
-// if there were no gate.
-func (g *Gate) Close(open bool) error {
-	g.stop()
-	if g.events != nil {
-		g.events.close()
-	}
-	g.wg.Wait()
-	var errs []error
-	if open {
-		errs = append(errs, g.kernel.cleanup())
-	}
-	for _, l := range g.listeners {
-		if l != nil {
-			l.Close()
+// if there were no gate. Only the first call does something.
+func (g *Gate) Close(open bool) (err error) {
+	g.close.Do(func() {
+		g.stop()
+		if g.events != nil {
+			g.events.close()
 		}
-	}
-	if g.kernel != nil {
-		g.kernel.close()
-	}
-	return errors.Join(errs...)
+		g.wg.Wait()
+		if open {
+			err = g.kernel.cleanup()
+		}
+		for _, l := range g.listeners {
+			if l != nil {
+				l.Close()
+			}
+		}
+		if g.kernel != nil {
+			g.kernel.close()
+		}
+	})
+	return err
 }
 
 // Cleanup removes everything a gate may have left in the kernel.

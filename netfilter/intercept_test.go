@@ -65,3 +65,21 @@ func TestAClientInsideAProtectedPrefixIsInterceptedToo(t *testing.T) {
 		}
 	}
 }
+
+func TestAGateWithOneArmIntercepts(t *testing.T) {
+	for _, source := range []Source{Gateway, Client} {
+		t.Run(string(source), func(t *testing.T) {
+			t.Parallel()
+			lab := nettest.For(t, nettest.Options{})
+			serveNames(t, lab.Backend, ":22")
+			c := config()
+			c.Source, c.Other = source, Drop
+			c.Interfaces = []string{nettest.BackendSide, nettest.ClientSide} // servers' side is people's side
+			openGate(t, lab, c)
+			seen := map[Source]string{Gateway: "10.30.0.1", Client: "10.50.0.2"}[source]
+			expect(t, "IPv4", exchange(t, lab.Client, "10.30.0.140:22"), "gate: 10.50.0.2 to 10.30.0.140:22 | server: "+seen)
+			seen = map[Source]string{Gateway: "fd30::1", Client: "fd50::2"}[source]
+			expect(t, "IPv6", exchange(t, lab.Client, "[fd30::140]:22"), "gate: fd50::2 to [fd30::140]:22 | server: "+seen)
+		})
+	}
+}

@@ -71,14 +71,20 @@ func (k *kernel) close() {
 	}
 }
 
-// ask sends one request and returns the replies of a type.
+// ask sends one request and returns the replies of a type. A dump that a
+// change cut into is asked for again.
 func (k *kernel) ask(protocol, request, flags int, reply uint16, data ...nl.NetlinkRequestData) ([][]byte, error) {
 	req := nl.NewNetlinkRequest(request, flags)
 	req.Sockets = k.sockets
 	for _, d := range data {
 		req.AddData(d)
 	}
-	return req.Execute(protocol, reply)
+	for tries := 1; ; tries++ {
+		replies, err := req.Execute(protocol, reply)
+		if tries == 10 || !errors.Is(err, nl.ErrDumpInterrupted) {
+			return replies, err
+		}
+	}
 }
 
 func (k *kernel) nft() (*nftables.Conn, error) {
@@ -173,8 +179,8 @@ func explain(what string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		hint = ": insided needs the capability CAP_NET_ADMIN (AmbientCapabilities= in its unit)"
-	case errors.Is(err, unix.EAFNOSUPPORT):
-		hint = ": the kernel has no IPv6; leave IPv6 prefixes out of protect"
+	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EACCES):
+		hint = ": IPv6 is disabled here (net.ipv6.conf.lo.disable_ipv6); enable it or leave IPv6 prefixes out of protect"
 	case what == "nftables" && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)):
 		hint = ": the kernel lacks something; load nf_tables, nft_tproxy, nft_socket, nft_fib_inet and nft_reject_inet with modprobe"
 	}
@@ -297,13 +303,22 @@ func (k *kernel) interfaceTo(to netip.Addr) (string, error) {
 // cut short.
 func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofRtAttr {
-			size := int(binary.NativeEndian.Uint16(b))
-			if size < unix.SizeofRtAttr || size > len(b) {
+		for typ, v := range flaggedAttributes(b) {
+			if !yield(typ&^attributeFlags, v) {
 				return
 			}
-			typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-			if !yield(typ, b[unix.SizeofRtAttr:size]) {
+		}
+	}
+}
+
+// Types of attributes carry these flags.
+const attributeFlags = unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER
+
+func flaggedAttributes(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofRtAttr {
+			size := int(binary.NativeEndian.Uint16(b))
+			if size < unix.SizeofRtAttr || size > len(b) || !yield(binary.NativeEndian.Uint16(b[2:]), b[unix.SizeofRtAttr:size]) {
 				return
 			}
 			b = b[min(len(b), (size+3)&^3):]

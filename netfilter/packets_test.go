@@ -359,6 +359,22 @@ func TestOpenSaysWhatToDoWhenItCannot(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "is another insided running?") {
 		t.Errorf("with the port taken: %v", err)
 	}
+	lab = nettest.For(t, nettest.Options{})
+	if err := lab.Gateway.Sysctl("net/ipv6/conf/all/disable_ipv6", "1"); err != nil {
+		t.Fatal(err)
+	}
+	err = lab.Gateway.Do(func() error {
+		_, err := Open(context.Background(), config(), log, func(string) {})
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "leave IPv6 prefixes out of protect") {
+		t.Errorf("without IPv6: %v", err)
+	}
+	c := config()
+	c.Protect = c.Protect[:1]
+	serveNames(t, lab.Backend, ":22")
+	openGate(t, lab, c)
+	expect(t, "IPv4 alone", exchange(t, lab.Client, "10.30.0.140:22"), "gate: 10.50.0.2 to 10.30.0.140:22 | server: 10.30.0.1")
 }
 
 func TestAGateNeedsTwoCapabilitiesAndNamesTheOneThatIsMissing(t *testing.T) {

@@ -2,9 +2,9 @@ package netfilter
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -12,9 +12,6 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
-
-// errTableGone says that the whole table is missing.
-var errTableGone = errors.New("the nftables table inet " + tableName + " was deleted")
 
 // generation is a number that grows with every change of nftables, whoever
 // makes it.
@@ -58,7 +55,7 @@ func (k *kernel) askNFT(request, flags, reply int, data ...nl.NetlinkRequestData
 func (k *kernel) compareTable(r Rules) (differences []string, err error) {
 	tables, err := k.askNFT(unix.NFT_MSG_GETTABLE, 0, unix.NFT_MSG_NEWTABLE, nl.NewRtAttr(unix.NFTA_TABLE_NAME, nl.ZeroTerminated(tableName)))
 	if errors.Is(err, unix.ENOENT) {
-		return []string{errTableGone.Error()}, nil
+		return []string{"the nftables table inet " + tableName + " was deleted"}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -162,26 +159,34 @@ func (k *kernel) compareRules(r Rules) (differences []string, err error) {
 		}
 	}
 	for _, c := range r.chains {
-		got := have[c.name]
-		var lost []string
-		i := 0
-		for _, want := range c.rules {
-			if i < len(got) && want.equal(got[i]) {
-				i++
-				continue
-			}
-			lost = append(lost, fmt.Sprintf("%q", want.comment))
-			if i < len(got) && bytes.Equal(want.userData(), got[i].userData) {
-				i++ // the same rule, changed
-			}
-		}
-		if len(lost) > 0 {
-			differences = append(differences, fmt.Sprintf("nftables rules of chain %s were deleted or changed: %s", c.name, strings.Join(lost, ", ")))
-		} else if i < len(got) {
-			differences = append(differences, "a nftables rule was added to our chain "+c.name)
-		}
+		differences = append(differences, c.differences(have[c.name])...)
 	}
 	return differences, nil
+}
+
+// differences compares the rules of a chain, in their order, with those read.
+func (c chain) differences(got []dumpedRule) (differences []string) {
+	var lost []string
+	foreign := 0
+	for _, want := range c.rules {
+		at := slices.IndexFunc(got, want.equal)
+		switch {
+		case at >= 0: // whatever stands before it is not ours
+			foreign += at
+			got = got[at+1:]
+			continue
+		case len(got) > 0 && bytes.Equal(want.userData(), got[0].userData):
+			got = got[1:] // the same rule, changed
+		}
+		lost = append(lost, fmt.Sprintf("%q", want.comment))
+	}
+	if len(lost) > 0 {
+		differences = append(differences, fmt.Sprintf("nftables rules of chain %s were deleted or changed: %s", c.name, strings.Join(lost, ", ")))
+	}
+	if foreign += len(got); foreign > 0 {
+		differences = append(differences, fmt.Sprintf("%d nftables rules were added to our chain %s", foreign, c.name))
+	}
+	return differences
 }
 
 // equal compares a rule as it was sent with one as it was read.
@@ -225,18 +230,10 @@ func nameOnly(e []byte) []byte {
 // were: absent and zero are the same. Which attributes are nested is known by
 // what was sent; older kernels do not say it in a dump.
 func sameAttributes(sent, got []byte) bool {
-	nested := map[uint16]bool{}
-	for b := sent; len(b) >= unix.SizeofRtAttr; {
-		size, typ := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
-		if size < unix.SizeofRtAttr {
-			return false
-		}
-		nested[typ&^unix.NLA_F_NESTED] = typ&unix.NLA_F_NESTED != 0
-		b = b[min(len(b), (size+3)&^3):]
-	}
-	want, have := map[uint16][]byte{}, map[uint16][]byte{}
-	for typ, v := range attributes(sent) {
-		want[typ] = v
+	want, have, nested := map[uint16][]byte{}, map[uint16][]byte{}, map[uint16]bool{}
+	for flagged, v := range flaggedAttributes(sent) {
+		typ := flagged &^ attributeFlags
+		want[typ], nested[typ] = v, flagged&unix.NLA_F_NESTED != 0
 	}
 	for typ, v := range attributes(got) {
 		if _, known := want[typ]; !known && len(bytes.Trim(v, "\x00")) > 0 {

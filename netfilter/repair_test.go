@@ -30,7 +30,7 @@ func sh(t testing.TB, lab *nettest.Lab, script string) string {
 func TestWhatSomebodyElseChangesIsPutBackWithinASecondAndToldOnce(t *testing.T) {
 	nettest.Need(t, "nft", "ip")
 	for name, c := range map[string]struct{ change, told string }{
-		"everything flushed":           {`nft flush ruleset`, `the nftables table inet inside was deleted; nftables was last changed by nft \(pid \d+\)`},
+		"everything flushed":           {`nft flush ruleset`, `the nftables table inet inside was deleted; nftables was last changed by "nft" \(pid \d+\)`},
 		"our table deleted":            {`nft delete table inet inside`, `the nftables table inet inside was deleted`},
 		"our table flushed":            {`nft flush table inet inside`, `nftables rules of chain protected-ip were deleted or changed: .*"ssh goes to the gate"`},
 		"our table dormant":            {`nft add table inet inside '{ flags dormant; }'`, `got flags`},
@@ -38,8 +38,8 @@ func TestWhatSomebodyElseChangesIsPutBackWithinASecondAndToldOnce(t *testing.T) 
 		"the tproxy rule deleted":      {delRule("protected-ip", `"ssh goes`), `rules of chain protected-ip were deleted or changed: "ssh goes to the gate"`},
 		"the refusal deleted":          {delRule("protected-ip6", `"ssh is refused`), `chain protected-ip6 were deleted or changed: "ssh is refused while the gate is away"`},
 		"a policy changed":             {`nft chain inet inside input '{ policy drop; }'`, `chain input was changed`},
-		"a rule of another in ours":    {`nft insert rule inet inside prerouting accept`, `chain prerouting were deleted or changed|added to our chain prerouting`},
-		"a rule of another behind":     {`nft add rule inet inside input accept`, `a nftables rule was added to our chain input`},
+		"a rule of another in ours":    {`nft insert rule inet inside prerouting accept`, `^1 nftables rules were added to our chain prerouting; nft`},
+		"a rule of another behind":     {`nft add rule inet inside input accept`, `^1 nftables rules were added to our chain input; nft`},
 		"a chain of another in ours":   {`nft add chain inet inside mine`, `a nftables chain mine was added to our table`},
 		"a rule replaced":              {replaceRule("input", `"the listener`, `accept comment '"the listener for ssh is not dialled directly"'`), `chain input were deleted or changed`},
 		"the ip rule deleted":          {`ip rule del pref 900`, `a routing rule was deleted: ip rule add pref 900 iif c0`},

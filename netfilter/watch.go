@@ -100,7 +100,7 @@ func (e *events) notice(b []byte) {
 				}
 			}
 			if name != "" {
-				author := fmt.Sprintf("%s (pid %d)", name, pid)
+				author := fmt.Sprintf("%q (pid %d)", name, pid)
 				e.author.Store(&author)
 			}
 		}
