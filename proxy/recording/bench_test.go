@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // samples are outputs as terminals see them.
@@ -112,9 +111,6 @@ func BenchmarkIdleWriter(b *testing.B) {
 	}
 	b.StopTimer()
 	b.ReportMetric(float64(memory()-before)/float64(b.N), "B/writer")
-	start := time.Now()
-	committing.run()
-	b.ReportMetric(float64(time.Since(start).Milliseconds()), "ms/commit")
 	for _, w := range all {
 		w.Close()
 	}
