@@ -265,10 +265,10 @@ ip route add 203.0.113.7 dev b0 table 2600
 // sysctl that does not count something.
 func others(t testing.TB, lab *nettest.Lab) string {
 	t.Helper()
-	return sh(t, lab, `nft list table inet docker; nft list table ip inside
+	return withoutCounts(sh(t, lab, `nft list table inet docker; nft list table ip inside
 		for f in -4 -6; do ip $f rule | grep -v 'fwmark 0x1000000/0x1000000 iif [ce]\|iif [ce][h0-9]* .*ipproto tcp dport 22 prohibit'; done
 		ip route show table 2600 | grep -v ^local
-		sysctl -a 2>/dev/null | grep -e rp_filter -e src_valid_mark -e forward -e accept_local -e route_localnet -e redirects`)
+		sysctl -a 2>/dev/null | grep -e rp_filter -e src_valid_mark -e forward -e accept_local -e route_localnet -e redirects`))
 }
 
 func TestNothingOfOthersIsTouched(t *testing.T) {
@@ -302,7 +302,7 @@ func TestNothingOfOthersIsTouched(t *testing.T) {
 func TestLeftoversOfAPredecessorAreReplacedAndCleanupRemovesEverything(t *testing.T) {
 	lab := nettest.For(t, nettest.Options{})
 	state := func() string {
-		return sh(t, lab, `nft list ruleset; for f in -4 -6; do ip $f rule; ip $f route show table 2600 2>/dev/null || true; done`)
+		return withoutCounts(sh(t, lab, `nft list ruleset; for f in -4 -6; do ip $f rule; ip $f route show table 2600 2>/dev/null || true; done`))
 	}
 	untouched := state()
 	old := config()

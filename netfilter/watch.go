@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +27,7 @@ const (
 type events struct {
 	files  []*os.File
 	kick   chan struct{}
-	author atomic.Pointer[string] // who last changed nftables
+	author atomic.Pointer[string] // who else last changed nftables, as far as known
 }
 
 // Multicast groups, as bits (linux/rtnetlink.h, linux/nfnetlink.h).
@@ -64,14 +65,14 @@ func (e *events) listen(f *os.File) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := f.Read(buf)
-		if errors.Is(err, os.ErrClosed) {
+		switch {
+		case errors.Is(err, os.ErrClosed):
 			return
-		}
-		if err == nil {
-			e.notice(buf[:n])
-		} else {
+		case err != nil:
 			// ENOBUFS: notices were lost, all the more reason to look.
 			time.Sleep(checkGap)
+		case !e.notice(buf[:n]):
+			continue
 		}
 		select {
 		case e.kick <- struct{}{}:
@@ -80,31 +81,41 @@ func (e *events) listen(f *os.File) {
 	}
 }
 
-// notice remembers who committed a change of nftables.
-func (e *events) notice(b []byte) {
-	const newgen = unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_NEWGEN
+// notice reports whether it is time to look. A change of nftables is over
+// with the message about its generation, which also says who made it.
+func (e *events) notice(b []byte) (look bool) {
 	for len(b) >= unix.SizeofNlMsghdr {
 		size, typ := int(number(b[:4])), number(b[4:6])
 		if size < unix.SizeofNlMsghdr || size > len(b) {
-			return
+			return true
 		}
-		if body := b[unix.SizeofNlMsghdr:size]; typ == newgen && len(body) >= 4 {
-			var pid uint32
-			var name string
-			for typ, v := range attributes(body[4:]) {
-				switch typ {
-				case unix.NFTA_GEN_PROC_PID:
-					pid = bigNumber(v)
-				case unix.NFTA_GEN_PROC_NAME:
-					name = text(v)
-				}
-			}
-			if name != "" {
-				author := fmt.Sprintf("%q (pid %d)", name, pid)
-				e.author.Store(&author)
-			}
+		body := b[unix.SizeofNlMsghdr:size]
+		switch {
+		case typ>>8 != unix.NFNL_SUBSYS_NFTABLES:
+			look = true
+		case typ&0xff == unix.NFT_MSG_NEWGEN && len(body) >= nl.SizeofNfgenmsg:
+			look = true
+			e.remember(body[nl.SizeofNfgenmsg:])
 		}
 		b = b[min(len(b), (size+3)&^3):]
+	}
+	return look
+}
+
+func (e *events) remember(generation []byte) {
+	var pid uint32
+	var name string
+	for typ, v := range attributes(generation) {
+		switch typ {
+		case unix.NFTA_GEN_PROC_PID:
+			pid = bigNumber(v)
+		case unix.NFTA_GEN_PROC_NAME:
+			name = text(v)
+		}
+	}
+	if name != "" && int(pid) != os.Getpid() {
+		author := fmt.Sprintf("%q (pid %d)", name, pid)
+		e.author.Store(&author)
 	}
 }
 
@@ -152,7 +163,7 @@ func (g *Gate) check() {
 		return
 	}
 	what := strings.Join(lost, "; ")
-	if author := g.events.author.Load(); author != nil && slices.ContainsFunc(lost, func(s string) bool { return strings.Contains(s, "nftables") }) {
+	if author := g.events.author.Swap(nil); author != nil && slices.ContainsFunc(lost, func(s string) bool { return strings.Contains(s, "nftables") }) {
 		what += "; nftables was last changed by " + *author
 	}
 	if err := g.apply(g.rules); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,8 +125,15 @@ func cut(segment []byte) (parts [][]byte) {
 	return append(parts, segment)
 }
 
+// expect sends packets and checks who opens the connection.
+func (p *probe) expect(t *testing.T, state, name, want string) {
+	t.Helper()
+	f, packets := p.strange(name)
+	expect(t, state+", "+name, p.whoAnswers(t, f, packets, map[bool]time.Duration{true: 300 * time.Millisecond, false: 15 * time.Second}[want == "nobody"]), want)
+}
+
 // whoAnswers sends packets and says who opened the connection.
-func (p *probe) whoAnswers(t *testing.T, f family, packets [][]byte) string {
+func (p *probe) whoAnswers(t *testing.T, f family, packets [][]byte, patience time.Duration) string {
 	t.Helper()
 	for _, b := range packets {
 		var err error
@@ -138,7 +146,7 @@ func (p *probe) whoAnswers(t *testing.T, f family, packets [][]byte) string {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(400 * time.Millisecond)
+	deadline := time.Now().Add(patience)
 	buf := make([]byte, 2048)
 	for {
 		left := time.Until(deadline)
@@ -228,28 +236,24 @@ func TestASYNInFragmentsOrBehindExtensionHeadersIsIntercepted(t *testing.T) {
 			serveNames(t, lab.Backend, ":22")
 			probe := newProbe(t, lab)
 			for _, name := range names { // the probe itself works: without a gate the server answers
-				f, packets := probe.strange(name)
-				expect(t, "no gate, "+name, probe.whoAnswers(t, f, packets), "server (hop limit 63)")
+				probe.expect(t, "no gate", name, "server (hop limit 63)")
 			}
 			c := config()
 			c.Other = other
 			g := openQuiet(t, lab, c)
 			for _, name := range names {
-				f, packets := probe.strange(name)
-				expect(t, "gate, "+name, probe.whoAnswers(t, f, packets), "gate")
+				probe.expect(t, "gate", name, "gate")
 			}
 			g.Close(false)
 			for _, name := range names {
-				f, packets := probe.strange(name)
-				expect(t, "gate away, "+name, probe.whoAnswers(t, f, packets), "nobody")
+				probe.expect(t, "gate away", name, "nobody")
 			}
 			sh(t, lab, "nft flush ruleset")
 			for _, name := range names {
-				if other == Forward && len(name) > 10 && name != "IPv6, whole" && name != "IPv4, whole" {
+				if other == Forward && !strings.HasSuffix(name, ", whole") {
 					continue // without nftables nobody puts fragments together, and a guard with ports cannot see them
 				}
-				f, packets := probe.strange(name)
-				expect(t, "only the guard, "+name, probe.whoAnswers(t, f, packets), "nobody")
+				probe.expect(t, "only the guard", name, "nobody")
 			}
 		})
 	}
