@@ -184,6 +184,10 @@ func (a *Appliance) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if seen := a.book.Load(); seen != nil && facts.Revision < seen.Facts().Revision {
+		return fmt.Errorf("the database has gone back from revision %d to %d: what was revoked in between must not serve again; restart insided to accept it",
+			seen.Facts().Revision, facts.Revision)
+	}
 	book, err := policy.NewBook(facts)
 	if err != nil {
 		return err
@@ -197,14 +201,26 @@ func (a *Appliance) refresh(ctx context.Context) error {
 // gate.
 func (a *Appliance) follow(ctx context.Context) {
 	for revision, err := range a.store.Changes(ctx) {
-		if err == nil && revision <= a.book.Load().Facts().Revision {
+		if err != nil {
+			a.log.Error("changes of the facts are not heard: the last facts stay in force", "error", err)
 			continue
 		}
-		if err == nil {
-			err = a.refresh(ctx)
+		a.catchUp(ctx, revision)
+	}
+}
+
+// catchUp reads the facts until the book is as new as the revision. A
+// revision is told once, and a revocation may be in it.
+func (a *Appliance) catchUp(ctx context.Context, revision int64) {
+	for a.book.Load().Facts().Revision < revision && ctx.Err() == nil {
+		err := a.refresh(ctx)
+		if err == nil && a.book.Load().Facts().Revision >= revision {
+			return
 		}
-		if err != nil && ctx.Err() == nil {
-			a.log.Error("facts could not be read: the last ones stay in force", "error", err)
+		a.log.Error("facts could not be read: the last ones stay in force", "error", err)
+		select {
+		case <-time.After(ledgerPause):
+		case <-ctx.Done():
 		}
 	}
 }
