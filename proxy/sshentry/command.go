@@ -4,9 +4,12 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/sshentry/transfer"
 )
 
-// A transferKind is a way to move files. Their contents are not recorded.
+// A transferKind is a way to move files.
 type transferKind int
 
 const (
@@ -14,45 +17,44 @@ const (
 	sftpTransfer
 	scpUpload
 	scpDownload
-	otherTransfer // rsync, git
+	otherTransfer // rsync, git: nobody follows them
 )
 
-// transferOf tells whether a request moves files. Only a plain command line is
-// looked at: `scp -f x; bash` would otherwise be a shell nobody records.
-func transferOf(kind, command string) transferKind {
-	if kind == "subsystem" {
-		if command == "sftp" {
-			return sftpTransfer
-		}
-		return noTransfer
+// transferOf tells whether a request moves files, and for scp where to or
+// from. Only a plain command line is looked at: `scp -f x; bash` would
+// otherwise be a shell nobody records.
+func transferOf(kind, command string) (t transferKind, target string) {
+	if kind == "subsystem" && command == "sftp" {
+		return sftpTransfer, ""
 	}
 	words, ok := plainWords(command)
 	if kind != "exec" || !ok || len(words) == 0 {
-		return noTransfer
+		return noTransfer, ""
 	}
-	args := words[1:]
+	args := append(words[1:], "")
 	switch path.Base(words[0]) {
 	case "sftp-server":
-		return sftpTransfer
+		return sftpTransfer, ""
 	case "scp":
+		target = words[len(words)-1]
 		switch {
 		case slices.Contains(args, "-t"):
-			return scpUpload
+			return scpUpload, target
 		case slices.Contains(args, "-f"):
-			return scpDownload
+			return scpDownload, target
 		}
 	case "rsync":
-		if len(args) > 0 && args[0] == "--server" {
-			return otherTransfer
+		if args[0] == "--server" {
+			return otherTransfer, ""
 		}
 	case "git-upload-pack", "git-receive-pack", "git-upload-archive":
-		return otherTransfer
+		return otherTransfer, ""
 	case "git":
-		if len(args) > 0 && slices.Contains([]string{"upload-pack", "receive-pack", "upload-archive"}, args[0]) {
-			return otherTransfer
+		if slices.Contains([]string{"upload-pack", "receive-pack", "upload-archive"}, args[0]) {
+			return otherTransfer, ""
 		}
 	}
-	return noTransfer
+	return noTransfer, ""
 }
 
 // plainWords splits a command line as a shell would. ok is false when the
@@ -109,9 +111,26 @@ func plainWords(line string) (words []string, ok bool) {
 	return words, true
 }
 
-// watchTransfer decides how much of a command's output is recorded.
+// watchTransfer has the files of a transfer reported, and decides how much of
+// the output is recorded besides. A program is believed to be sftp or scp as
+// long as it talks like one; one that is merely called rsync or git is not
+// believed, as its talk is not understood here.
 func (s *session) watchTransfer(kind, command string) {
-	t := transferOf(kind, command)
-	// With a terminal everything is recorded, whatever it is called.
-	s.record.transfer = t != noTransfer && !s.terminal
+	s.record.limit = maxPlainRecording
+	if s.terminal {
+		return
+	}
+	note := func(e recording.Event) {
+		e.Channel = s.number
+		s.f.note(e)
+	}
+	switch t, target := transferOf(kind, command); t {
+	case sftpTransfer:
+		s.sniffer = transfer.SFTP(note)
+	case scpUpload, scpDownload:
+		s.sniffer = transfer.SCP(t == scpUpload, target, note)
+	case otherTransfer:
+		s.record.limit = maxTransferRecording
+	}
+	s.record.files = s.sniffer
 }

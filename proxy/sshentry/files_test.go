@@ -73,11 +73,24 @@ func TestFilesAreCopiedBothWaysByEveryTool(t *testing.T) {
 		}
 		sameFiles(t, file, back)
 	}
+	moved := map[string]int{}
 	for _, h := range g.all() {
 		<-h.done
+		for _, e := range h.noted("file") {
+			moved[e.Op]++
+			if e.SHA256 == "" && e.In+e.Out > 0 || e.Detail != "" {
+				t.Errorf("a file was not followed to its end: %+v", e)
+			}
+		}
+		if e := h.noted("exec"); len(e) == 1 && strings.HasPrefix(e[0].Command, "rsync") {
+			continue // its talk is not understood, so its name is not believed
+		}
 		if _, err := os.Stat(filepath.Join(h.dir, "0.cast")); err == nil {
 			t.Errorf("the body of a file was recorded: %+v", h.events)
 		}
+	}
+	if moved["upload"] != 18 || moved["download"] != 18 { // 6 sizes by scp, scp -O and sftp
+		t.Errorf("written down: %v", moved)
 	}
 }
 
@@ -107,5 +120,28 @@ cmp big %[1]s-2/big`, work, g.host("ideo"), g.addr.Port())
 	cmd.Env = append(cmd.Env, "GIT_SSH_COMMAND="+rsh, "GIT_SSH_VARIANT=ssh")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestAShellThatCallsItselfATransferIsRecorded(t *testing.T) {
+	g := newGate(t, 22)
+	for i, command := range []string{"scp -f /dev/null; echo secret", "cp /bin/sh scp; ./scp -f", "ln -sf /bin/sh sftp-server; ./sftp-server"} {
+		c := byPassword
+		c.stdin = strings.NewReader("echo secret\n")
+		g.ssh(c, g.host("ideo"), command)
+		g.result()
+		if shown := g.visit(i).shown(t, 0); !strings.Contains(shown, "secret") && i != 1 {
+			t.Errorf("%s: recorded %q", command, shown)
+		}
+	}
+	// A transfer by its command line, but not by what it says.
+	c := byPassword
+	c.stdin = strings.NewReader("echo secret; exit 0\n")
+	if o := g.ssh(c, g.host("ideo"), "./sftp-server"); o.stdout != "secret\n" {
+		t.Fatal(o)
+	}
+	g.result()
+	if shown := g.visit(3).shown(t, 0); shown != "secret\n" {
+		t.Errorf("recorded %q", shown)
 	}
 }

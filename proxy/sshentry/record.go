@@ -6,19 +6,25 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/sshentry/transfer"
 )
 
 // maxPlainRecording is how much of a channel without a terminal is recorded:
 // enough to see what a command said, too little to fill a disk with tar.
 const maxPlainRecording = 1 << 20
 
+// maxTransferRecording is the same for programs whose name says that they move
+// files, of which a busy server runs thousands a day.
+const maxTransferRecording = 64 << 10
+
 // A record is what is written down of one session channel's output.
 type record struct {
 	f        *flow
 	number   int
 	header   recording.Header
-	terminal bool // everything is recorded, from the start
-	transfer bool // file bodies: nothing is
+	terminal bool              // everything is recorded, from the start
+	limit    int               // without a terminal, this much is
+	files    *transfer.Sniffer // a transfer that is followed: nothing is, as long as it is one
 
 	mu      sync.Mutex
 	w       *recording.Writer
@@ -43,7 +49,7 @@ func (r *record) open() (err error) {
 
 // output writes what the client is about to be sent.
 func (r *record) output(p []byte) error {
-	if r.transfer {
+	if r.files != nil && !r.files.Lost() {
 		return nil
 	}
 	r.mu.Lock()
@@ -56,8 +62,8 @@ func (r *record) output(p []byte) error {
 			return err
 		}
 	}
-	if !r.terminal && r.written+len(p) > maxPlainRecording {
-		p = p[:maxPlainRecording-r.written]
+	if !r.terminal && r.written+len(p) > r.limit {
+		p = p[:r.limit-r.written]
 		r.stopped = true
 	}
 	r.written += len(p)

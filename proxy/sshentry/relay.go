@@ -3,6 +3,7 @@ package sshentry
 import (
 	"errors"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -11,12 +12,16 @@ import (
 // busy one few wake-ups.
 const (
 	smallBuffer = 2 << 10
-	bigBuffer   = 128 << 10
+	bigBuffer   = 256 << 10
 )
 
 var bigBuffers = sync.Pool{New: func() any { return new([bigBuffer]byte) }}
 
-// pour hands over what src yields until it ends, which is no error.
+// maxPiece is how much is relayed at once: the piece that is under way when a
+// session is cut off is still sent.
+const maxPiece = 32 << 10
+
+// pour hands over what src yields, in pieces, until it ends, which is no error.
 func pour(src io.Reader, hand func([]byte) error) error {
 	small := make([]byte, smallBuffer)
 	buf := small
@@ -28,8 +33,8 @@ func pour(src io.Reader, hand func([]byte) error) error {
 	}()
 	for {
 		n, err := src.Read(buf)
-		if n > 0 {
-			if err := hand(buf[:n]); err != nil {
+		for piece := range slices.Chunk(buf[:n], maxPiece) {
+			if err := hand(piece); err != nil {
 				return err
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/sshentry/transfer"
 )
 
 // A session is a session channel (RFC 4254 section 6): a shell, a command or a
@@ -38,9 +39,9 @@ type session struct {
 	variable int  // how many were set
 	waiting  []*ssh.Request
 	record   *record
-	sniffer  sniffer
-	agentErr error // why the agent was of no use
-	promised bool  // the client was told that its command runs, before it did
+	sniffer  *transfer.Sniffer // nil: no transfer that can be followed
+	agentErr error             // why the agent was of no use
+	promised bool              // the client was told that its command runs, before it did
 
 	// writing keeps apart what goes to a terminal: output, notices, and the
 	// end of output.
@@ -61,13 +62,6 @@ type session struct {
 	outputOver  func()        // closes outputDone, once
 
 	in, out atomic.Int64
-}
-
-// A sniffer watches a file transfer go by.
-type sniffer interface {
-	Up(p []byte)
-	Down(p []byte)
-	Close()
 }
 
 // openSession opens a session channel on both sides.
@@ -306,9 +300,7 @@ func (s *session) copyUp() {
 		if s.f.cut.Load() {
 			return errCut
 		}
-		if s.sniffer != nil {
-			s.sniffer.Up(p)
-		}
+		s.sniffer.Up(p)
 		n, err := s.up.Write(p)
 		s.in.Add(int64(n))
 		return err
@@ -328,9 +320,7 @@ func (s *session) copyDown() {
 		s.copyErr()
 	})
 	pour(s.up, func(p []byte) error {
-		if s.sniffer != nil {
-			s.sniffer.Down(p)
-		}
+		s.sniffer.Down(p)
 		return s.show(s.down, p)
 	})
 	<-errDone
@@ -413,9 +403,7 @@ func (s *session) serveServer(requests <-chan *ssh.Request) {
 // writeEnd writes down how the command ended.
 func (s *session) writeEnd() {
 	s.f.removeScreen(s)
-	if s.sniffer != nil {
-		s.sniffer.Close()
-	}
+	s.sniffer.Close()
 	s.mu.Lock()
 	e := recording.Event{Kind: "exit", Channel: s.number, Exit: s.exit, Signal: s.signal, In: s.in.Load(), Out: s.out.Load()}
 	s.mu.Unlock()

@@ -7,23 +7,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// maxPiece is how much is relayed at once: what is under way when a session is
-// cut off is still sent.
-const maxPiece = 32 << 10
-
 // show records what the client is about to see and then sends it.
 func (s *session) show(w io.Writer, p []byte) error {
-	for len(p) > 0 {
-		piece := p[:min(len(p), maxPiece)]
-		p = p[len(piece):]
-		if err := s.showPiece(w, piece); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *session) showPiece(w io.Writer, p []byte) error {
 	if s.terminal {
 		s.writing.Lock()
 		defer s.writing.Unlock()

@@ -1,6 +1,7 @@
 package sshentry
 
 import (
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,13 @@ type wire struct {
 	closeOnce sync.Once
 	closeErr  error
 
+	raw     syscall.RawConn // nil: the connection is no socket
+	readyFn func(fd uintptr) bool
+	readBuf *[wireBuffer]byte // what was read ahead; nil when empty
+	ahead   []byte            // of it
+	readN   int               // the result of readReady
+	readErr error
+
 	// For hold: see there.
 	released    chan struct{}
 	releaseOnce sync.Once
@@ -28,7 +36,65 @@ type wire struct {
 }
 
 func newWire(c net.Conn) *wire {
-	return &wire{Conn: c, closed: make(chan struct{}), released: make(chan struct{})}
+	w := &wire{Conn: c, closed: make(chan struct{}), released: make(chan struct{})}
+	if sc, ok := c.(syscall.Conn); ok {
+		w.raw, _ = sc.SyscallConn()
+	}
+	w.readyFn = w.readReady
+	return w
+}
+
+const (
+	wireBuffer    = 256 << 10
+	libraryBuffer = 4096 // of x/crypto/ssh's bufio.Reader and bufio.Writer
+)
+
+var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
+
+// read reads as much as there is, so that a busy connection costs one system
+// call for several packets instead of two for each. The big buffer is only
+// held while there is something in it: while nothing comes, it is back in the
+// pool.
+func (w *wire) read(p []byte) (int, error) {
+	if len(w.ahead) == 0 {
+		if w.raw == nil || len(p) >= wireBuffer {
+			return w.Conn.Read(p)
+		}
+		if err := w.raw.Read(w.readyFn); err != nil {
+			return 0, err
+		}
+		if w.readErr != nil {
+			return 0, w.readErr
+		}
+		if w.readN == 0 {
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, w.ahead)
+	w.ahead = w.ahead[n:]
+	if len(w.ahead) == 0 {
+		wireBuffers.Put(w.readBuf)
+		w.readBuf = nil
+	}
+	return n, nil
+}
+
+// readReady is called when there may be something to read, and reports whether
+// there was.
+func (w *wire) readReady(fd uintptr) bool {
+	buf := wireBuffers.Get().(*[wireBuffer]byte)
+	for {
+		w.readN, w.readErr = unix.Read(int(fd), buf[:])
+		if w.readErr != unix.EINTR {
+			break
+		}
+	}
+	if w.readErr == nil && w.readN > 0 {
+		w.readBuf, w.ahead = buf, buf[:w.readN]
+		return true
+	}
+	wireBuffers.Put(buf)
+	return w.readErr != unix.EAGAIN
 }
 
 // The client may send this much between the first key exchange and the
@@ -82,7 +148,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := w.Conn.Read(p)
+	n, err := w.read(p)
 	if w.writes.Load() >= earlyWrites {
 		w.early += n // wraps after exabytes; nobody looks once released
 	}
