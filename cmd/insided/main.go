@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // schedules must not depend on the router's zone files
 
@@ -41,12 +40,9 @@ func run(file string, check, cleanup bool) error {
 	if err != nil || check {
 		return err
 	}
-	// Sessions move bulk data through short-lived packets; collecting less
-	// often halves what that costs. A soft limit keeps memory bounded.
-	debug.SetGCPercent(400)
-
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	go tendCollector(ctx)
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	a, err := appliance.New(ctx, cfg, log)
 	if err != nil {
