@@ -136,7 +136,9 @@ func (h *house) carry(b *testing.B, size int64, command []string) time.Duration 
 	return h.cpu() - before
 }
 
-// `ssh host true` with an agent, through the gateway and without one.
+// `ssh host true` with an agent, through the gateway and without one. Both use
+// curve25519: left alone, OpenSSH 9.2 speaks sntrup761 to itself, which the
+// gate does not know, and the direct login would be the slower one.
 func BenchmarkLogin(b *testing.B) {
 	plain := emptyHouse(b, settings{})
 	gate := newHouse(b, settings{})
@@ -147,7 +149,7 @@ func BenchmarkLogin(b *testing.B) {
 	for b.Loop() {
 		for h, agent := range agents {
 			began := time.Now()
-			if r := h.sshWithAgent(agent, "-A", at("ideo", nettest.BackendIP4), "true"); r.exit != 0 {
+			if r := h.sshWithAgent(agent, "-o", "KexAlgorithms=curve25519-sha256", "-A", at("ideo", nettest.BackendIP4), "true"); r.exit != 0 {
 				b.Fatalf("exit %d: %s", r.exit, r.stderr)
 			}
 			took[h] += time.Since(began)

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +19,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/netfilter/nettest"
 )
 
@@ -173,6 +176,15 @@ func TestFilesGoThroughByEveryToolByteForByte(t *testing.T) {
 					t.Errorf("%s arrives as %s, was %s", file, got, want)
 				}
 			}
+			if strings.HasPrefix(name, "scp") || strings.HasPrefix(name, "sftp") {
+				want := maps.Clone(sum)
+				if name == "scp" {
+					// It opens without truncating (OpenSSH 9.2), so nobody who
+					// sees no byte written knows what the file holds.
+					want["empty"] = ""
+				}
+				h.writtenDown(t, want, strings.HasSuffix(name, "back"))
+			}
 		})
 	}
 	t.Run("git", func(t *testing.T) {
@@ -190,6 +202,43 @@ cmp blob HERE-back/blob`)
 			t.Errorf("git: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
 		}
 	})
+}
+
+// writtenDown looks into the newest session's event log for who moved which
+// file, how large, with which hash.
+func (h *house) writtenDown(t *testing.T, sum map[string]string, download bool) {
+	t.Helper()
+	sessions, err := h.api().Sessions(context.Background(), api.SessionFilter{All: true, Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.ended(sessions[0].ID)
+	log, err := h.api().Events(context.Background(), sessions[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	op := "upload"
+	if download {
+		op = "download"
+	}
+	got := map[string]string{}
+	for lines := json.NewDecoder(log); ; {
+		var e api.Event
+		if err := lines.Decode(&e); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == "file" && e.Op == op {
+			got[filepath.Base(e.Path)] = e.SHA256
+		}
+	}
+	for file, want := range sum {
+		if hash, moved := got[file]; !moved || hash != want {
+			t.Errorf("the event log knows %s of %s with hash %q, want %q", op, file, hash, want)
+		}
+	}
 }
 
 // give makes a folder on the server belong to a login.
