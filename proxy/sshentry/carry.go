@@ -36,7 +36,6 @@ func (f *flow) carry(ctx context.Context) error {
 	} else {
 		f.spawn(f.watchRoom)
 	}
-	f.spawn(f.waitForClient)
 	f.spawn(func() { f.serveClientChannels(ctx) })
 	f.spawn(f.serveClientRequests)
 	f.spawn(f.showNotices)
@@ -62,18 +61,9 @@ func (f *flow) carry(ctx context.Context) error {
 // join takes the server's side into the flow.
 func (f *flow) join(side *sshSide) {
 	f.serverConn = side.conn
-	f.spawn(func() {
-		side.conn.Wait()
-		f.end(policy.ServerLeft)
-	})
 	f.spawn(func() { f.serveServerChannels(side.channels) })
 	f.spawn(func() { f.serveServerRequests(side.requests) })
 	close(f.ready)
-}
-
-func (f *flow) waitForClient() {
-	f.clientConn.Wait()
-	f.end(policy.ClientLeft)
 }
 
 // watchRoom ends the flow of a client that has proven its key and then does

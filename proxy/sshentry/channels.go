@@ -26,7 +26,11 @@ const (
 // The verdict is asked again for every channel: a client that keeps one
 // connection open for a day (ControlMaster) opens its channels long after it
 // was let in.
+//
+// The end of the connection shows here, too: Conn.Wait may wait for ever for a
+// transport that only drainTransport can free.
 func (f *flow) serveClientChannels(ctx context.Context) {
+	defer f.end(policy.ClientLeft)
 	for nc := range f.clientSide.channels {
 		if !f.beginOpening() {
 			nc.Reject(ssh.ResourceShortage, "too many channels")
@@ -81,6 +85,7 @@ func (f *flow) openForClient(ctx context.Context, nc ssh.NewChannel) {
 // at a forward the client asked for, nothing else. An agent or an X server of
 // the client's is never reached from the server.
 func (f *flow) serveServerChannels(channels <-chan ssh.NewChannel) {
+	defer f.end(policy.ServerLeft)
 	for nc := range channels {
 		if nc.ChannelType() != "forwarded-tcpip" {
 			kind := plainLine(nc.ChannelType(), maxName)

@@ -19,7 +19,7 @@ import (
 // The field is not exported, so it is reached by reflection. conn is what the
 // library passes to callbacks or returns (*ssh.connection behind an
 // interface); where the shape is another one, nothing is done, and
-// TestABurstAfterAFailedLoginLeavesNothing fails.
+// TestABurstLeavesNothing fails.
 func drainTransport(conn any) {
 	v := reflect.ValueOf(conn)
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {

@@ -326,7 +326,7 @@ func TestWhoLeftIsTold(t *testing.T) {
 		t.Errorf("Serve returned %v", err)
 	}
 
-	o := g.ssh(byPassword, g.host("ideo"), "echo before; kill -9 $PPID; sleep 5")
+	o := g.ssh(byPassword, g.host("ideo"), "echo before; sleep 0.5; kill -9 $PPID; sleep 5")
 	if err := g.result(); err != policy.ServerLeft {
 		t.Errorf("Serve returned %v", err)
 	}

@@ -319,4 +319,10 @@ func (f *flow) leave() {
 	if f.serverPeer != serverPeer {
 		drainTransport(f.serverPeer)
 	}
+	if f.clientConn != nil {
+		f.clientConn.Wait()
+	}
+	if f.serverConn != nil {
+		f.serverConn.Wait()
+	}
 }

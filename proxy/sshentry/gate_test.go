@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -258,7 +259,8 @@ func (g *gate) result() error {
 	case err := <-g.results:
 		return err
 	case <-time.After(30 * time.Second):
-		g.t.Fatal("Serve does not return")
+		buf := make([]byte, 1<<20)
+		g.t.Fatalf("Serve does not return\n%s", buf[:runtime.Stack(buf, true)])
 		return nil
 	}
 }

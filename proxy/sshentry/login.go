@@ -22,9 +22,8 @@ type login struct {
 	ctx      context.Context
 	approach *approach
 	refusal  *proxy.Refusal // said; whatever comes now fails
-	admitErr error          // Admit failed for another reason
+	admitErr error          // letting in failed for another reason
 	admitted bool
-	how      string // the method that was good
 }
 
 // letIn carries the client through its login. When it returns nil the person
@@ -64,7 +63,7 @@ func (f *flow) letIn(ctx context.Context) error {
 		return context.Cause(ctx)
 	case err == nil && !cut:
 		f.clientConn = conn
-		return f.noteLogin(l.how)
+		return nil
 	case l.admitted:
 		return policy.ClientLeft
 	case cut:
@@ -296,12 +295,11 @@ func (l *login) admit(method string) (*ssh.Permissions, error) {
 		return nil, l.hopeless()
 	}
 	l.admitted = true
-	l.how = method
+	// How the person proved themselves: to the server, or to the gate when the
+	// server still waits for its signature.
+	if l.admitErr = l.f.note(recording.Event{Kind: "login", Detail: method}); l.admitErr != nil {
+		l.say("Inside: the session cannot be recorded.\n")
+		return nil, l.hopeless()
+	}
 	return &ssh.Permissions{}, nil
-}
-
-// noteLogin writes down how the person proved themselves to the server, or to
-// the gate when the server is still waiting for its signature.
-func (f *flow) noteLogin(how string) error {
-	return f.note(recording.Event{Kind: "login", Detail: how})
 }
