@@ -27,6 +27,10 @@ const (
 	// under the 150 ms in which the last byte must have been seen.
 	farewellPatience = 40 * time.Millisecond
 	finishPatience   = 40 * time.Millisecond
+
+	// A session whose recording fails ends within a second; nothing but the
+	// line that says so is sent any more, so it may take longer to arrive.
+	unrecordedPatience = 400 * time.Millisecond
 )
 
 // carry relays until somebody leaves or the house ends the flow.
@@ -82,13 +86,19 @@ func (f *flow) watchRoom() {
 // isReady reports whether the server has let us in.
 func (f *flow) isReady() bool { return isClosed(f.ready) }
 
-// cutOff ends what is going on: the server is left at once, the terminals get
-// one line that says why, and the client is left as soon as it has that line,
-// or a little later without it.
+// cutOff ends what is going on: the terminals get one line that says why, the
+// server is left, and the client is left as soon as it has that line, or a
+// little later without it. The line comes first, while the terminals and their
+// recordings are still there: they go with the server. Nothing else is relayed
+// meanwhile.
 func (f *flow) cutOff() {
+	said, acknowledged := farewellPatience, finishPatience
+	if f.cause == policy.RecordingFailed {
+		said, acknowledged = unrecordedPatience, unrecordedPatience
+	}
+	f.sayFarewell(f.farewell(), said)
 	f.server.reset()
-	f.sayFarewell(f.farewell())
-	f.client.finish(finishPatience)
+	f.client.finish(acknowledged)
 }
 
 // farewell is the last line a terminal shows.
@@ -101,7 +111,7 @@ func (f *flow) farewell() string {
 
 // sayFarewell writes a line to every terminal. A client that does not read
 // cannot hold it up: its writer is left behind and ends with the connection.
-func (f *flow) sayFarewell(line string) {
+func (f *flow) sayFarewell(line string, patience time.Duration) {
 	f.mu.Lock()
 	said := make(chan struct{}, len(f.screens))
 	waiting := len(f.screens)
@@ -112,12 +122,12 @@ func (f *flow) sayFarewell(line string) {
 		})
 	}
 	f.mu.Unlock()
-	patience := time.NewTimer(farewellPatience)
-	defer patience.Stop()
+	over := time.NewTimer(patience)
+	defer over.Stop()
 	for range waiting {
 		select {
 		case <-said:
-		case <-patience.C:
+		case <-over.C:
 			return
 		}
 	}

@@ -258,7 +258,7 @@ func TestASessionThatCannotBeRecordedEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, tty := range []string{"-T", "-tt"} {
 				g := newGate(t, 22)
-				spoil(g)
+				g.set(func() { spoil(g) })
 				began := time.Now()
 				o := g.ssh(byPassword, tty, g.host("ideo"), "echo secret; touch ran; sleep 30")
 				if strings.Contains(o.stdout, "secret") || o.code != 255 {
@@ -353,7 +353,7 @@ func TestASecondChannelAfterTheVerdictHasChangedIsRefused(t *testing.T) {
 
 func TestGarbageLeavesNothingBehind(t *testing.T) {
 	g := newGate(t, 22)
-	g.entry.LoginGrace = 700 * time.Millisecond
+	g.set(func() { g.entry.LoginGrace = 700 * time.Millisecond })
 	g.ssh(byPassword, g.host("ideo"), "true") // everything is warm
 	g.result()
 	goroutines, fds := runtime.NumGoroutine(), openFiles(t)

@@ -99,7 +99,7 @@ type gate struct {
 	addr  netip.AddrPort // where the client finds it
 	known string         // a known_hosts file with its key
 
-	// What the house says; change it before a connection is made.
+	// What the house says; change it with set.
 	verdict atomic.Pointer[policy.Verdict]
 	decide  func(login string) policy.Verdict
 	admit   func(login string) error
@@ -228,6 +228,20 @@ func (g *gate) accept(ln net.Listener, dest netip.AddrPort) {
 	}
 }
 
+// set changes what the house says.
+func (g *gate) set(change func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change()
+}
+
+// hook reads one of the functions that say what the house says.
+func hook[F any](g *gate, f *F) F {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return *f
+}
+
 func (g *gate) tempDir() string {
 	dir, err := os.MkdirTemp(filepath.Dir(g.known), "visit-")
 	if err != nil {
@@ -297,15 +311,15 @@ func (h *house) Verdict() policy.Verdict { return *h.g.verdict.Load() }
 func (h *house) Notices() <-chan string  { return h.g.notices }
 
 func (h *house) Decide(login string) policy.Verdict {
-	if h.g.decide != nil {
-		return h.g.decide(login)
+	if decide := hook(h.g, &h.g.decide); decide != nil {
+		return decide(login)
 	}
 	return h.Verdict()
 }
 
 func (h *house) Admit(_ context.Context, login string) (policy.Session, error) {
-	if h.g.admit != nil {
-		if err := h.g.admit(login); err != nil {
+	if admit := hook(h.g, &h.g.admit); admit != nil {
+		if err := admit(login); err != nil {
 			return policy.Session{}, err
 		}
 	}
@@ -315,11 +329,11 @@ func (h *house) Admit(_ context.Context, login string) (policy.Session, error) {
 	return policy.Session{ID: "s"}, nil
 }
 
-func (h *house) Dial(ctx context.Context) (net.Conn, error) { return h.g.dial(ctx) }
+func (h *house) Dial(ctx context.Context) (net.Conn, error) { return hook(h.g, &h.g.dial)(ctx) }
 
 func (h *house) Record(channel int, header recording.Header) (*recording.Writer, error) {
-	if h.g.record != nil {
-		return h.g.record(channel, header)
+	if record := hook(h.g, &h.g.record); record != nil {
+		return record(channel, header)
 	}
 	w, err := recording.Create(h.root, fmt.Sprintf("%d.cast", channel), header)
 	if err == nil {
@@ -331,8 +345,8 @@ func (h *house) Record(channel int, header recording.Header) (*recording.Writer,
 }
 
 func (h *house) Note(e recording.Event) error {
-	if h.g.noteErr != nil {
-		if err := h.g.noteErr(e); err != nil {
+	if noteErr := hook(h.g, &h.g.noteErr); noteErr != nil {
+		if err := noteErr(e); err != nil {
 			return err
 		}
 	}
@@ -358,25 +372,11 @@ func (h *house) noted(kind string) []recording.Event {
 // shown returns what the recording of a channel holds as output.
 func (h *house) shown(t testing.TB, channel int) string {
 	t.Helper()
-	f, err := os.Open(filepath.Join(h.dir, fmt.Sprintf("%d.cast", channel)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	_, frames, err := recording.Read(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b strings.Builder
-	for frame, err := range frames {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if frame.Kind == 'o' {
-			b.Write(frame.Data)
-		}
-	}
-	return b.String()
+	return strings.Join(h.frames(t, channel, 'o'), "")
+}
+
+func (h *house) open(channel int) (*os.File, error) {
+	return os.Open(filepath.Join(h.dir, fmt.Sprintf("%d.cast", channel)))
 }
 
 // An outcome is what a program has said.

@@ -177,7 +177,9 @@ func TestADeniedPersonIsToldWhyBeforeAnyPrompt(t *testing.T) {
 	v.Denial = policy.Expired
 	g.verdict.Store(&v)
 	dialled := false
-	g.dial = func(context.Context) (net.Conn, error) { dialled = true; return nil, errors.New("no") }
+	g.set(func() {
+		g.dial = func(context.Context) (net.Conn, error) { dialled = true; return nil, errors.New("no") }
+	})
 	o := g.ssh(byPassword, g.host("ideo"), "true")
 	if o.code != 255 || !strings.Contains(o.stderr, "p.mojski") || !strings.Contains(o.stderr, "test-ssh-server") ||
 		!strings.Contains(o.stderr, policy.Expired.Sentence()) || g.asked() != "" {
@@ -193,13 +195,15 @@ func TestADeniedPersonIsToldWhyBeforeAnyPrompt(t *testing.T) {
 
 func TestALoginTheGrantDoesNotCoverIsDeniedBeforeAnyPrompt(t *testing.T) {
 	g := newGate(t, 22)
-	g.decide = func(login string) policy.Verdict {
-		v := *g.verdict.Load()
-		if login == "root" {
-			v.Denial = policy.WrongLogin
+	g.set(func() {
+		g.decide = func(login string) policy.Verdict {
+			v := *g.verdict.Load()
+			if login == "root" {
+				v.Denial = policy.WrongLogin
+			}
+			return v
 		}
-		return v
-	}
+	})
 	o := g.ssh(client{password: "open"}, g.host("root"), "true")
 	if o.code != 255 || !strings.Contains(o.stderr, policy.WrongLogin.Sentence()) || g.asked() != "" {
 		t.Fatalf("%v\nasked: %s", o, g.asked())
@@ -211,11 +215,13 @@ func TestALoginTheGrantDoesNotCoverIsDeniedBeforeAnyPrompt(t *testing.T) {
 
 func TestAPersonWhoIsNotAdmittedIsToldWhyAndNotLetIn(t *testing.T) {
 	g := newGate(t, 22)
-	g.admit = func(string) error {
-		v := *g.verdict.Load()
-		v.Denial = policy.RecorderUnavailable
-		return &proxy.Refusal{Verdict: v}
-	}
+	g.set(func() {
+		g.admit = func(string) error {
+			v := *g.verdict.Load()
+			v.Denial = policy.RecorderUnavailable
+			return &proxy.Refusal{Verdict: v}
+		}
+	})
 	for _, c := range []client{byPassword, {key: lab.key}} {
 		o := g.ssh(c, g.host("ideo"), "echo in")
 		if o.code != 255 || o.stdout != "" || !strings.Contains(o.stderr, policy.RecorderUnavailable.Sentence()) {
@@ -233,7 +239,7 @@ func TestAServerWithAnotherHostKeyIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.pins = []ssh.PublicKey{other}
+	g.set(func() { g.pins = []ssh.PublicKey{other} })
 	o := g.ssh(byPassword, g.host("ideo"), "true")
 	if o.code != 255 || !strings.Contains(o.stderr, "has changed to ssh-ed25519 SHA256:") || g.asked() != "" {
 		t.Fatalf("%v\nasked: %s", o, g.asked())
@@ -257,7 +263,9 @@ func TestAHostKeyIsPinnedOnceAndThenRequired(t *testing.T) {
 
 func TestADeadServerIsARefusedConnection(t *testing.T) {
 	g := newGate(t, 22)
-	g.dial = func(ctx context.Context) (net.Conn, error) { return lab.Gateway.Dial(ctx, "10.30.0.140:9") }
+	g.set(func() {
+		g.dial = func(ctx context.Context) (net.Conn, error) { return lab.Gateway.Dial(ctx, "10.30.0.140:9") }
+	})
 	o := g.ssh(byPassword, g.host("ideo"), "true")
 	if o.code != 255 || !strings.Contains(o.stderr, "Connection reset by") {
 		t.Fatal(o)
