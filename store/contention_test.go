@@ -67,19 +67,21 @@ func TestTwoGatesOnOneDatabaseKeepOneStay(t *testing.T) {
 	})
 }
 
-// The server ends a deadlock by giving up whoever waited longest: the store,
-// which then tries again.
+// A deadlock is ended by whoever looks for it first. The store is the one that
+// does, after long enough for the deadlock to be there, and tries again.
 func TestAChangeThatLostADeadlockIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	url := storetest.PostgreSQL(t)
-	s := storetest.Open(t, url)
+	s := storetest.Open(t, url+"&options="+"-c%20deadlock_timeout%3D5s")
 	db := raw(t, url)
 	other, err := db.BeginTx(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := other.ExecContext(t.Context(), "UPDATE counters SET n = n WHERE name = 'audit'"); err != nil {
-		t.Fatal(err)
+	for _, statement := range []string{"SET LOCAL deadlock_timeout = '1h'", "UPDATE counters SET n = n WHERE name = 'audit'"} {
+		if _, err := other.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
 	}
 	added := make(chan error)
 	go func() {

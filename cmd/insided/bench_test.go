@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,6 +161,46 @@ func BenchmarkLogin(b *testing.B) {
 	b.ReportMetric(ms(plain), "direct-ms")
 	b.ReportMetric(ms(gate), "gate-ms")
 	b.ReportMetric(ms(gate)/ms(plain), "ratio")
+}
+
+// From the call that revokes a grant to the last byte the client is sent, while
+// the session does nothing but print.
+func BenchmarkRevoke(b *testing.B) {
+	h := newHouse(b, settings{})
+	h.know()
+	var took []time.Duration
+	for b.Loop() {
+		grant := h.grant()
+		client := h.connect(b)
+		s, err := client.NewSession()
+		if err != nil {
+			b.Fatal(err)
+		}
+		out := &clocked{}
+		s.Stdout = out
+		if err := s.Start("yes"); err != nil {
+			b.Fatal(err)
+		}
+		h.until("output flows", func() bool { return out.count.Load() > 1<<20 })
+		called := time.Now()
+		if _, err := h.api().RevokeGrant(context.Background(), grant); err != nil {
+			b.Fatal(err)
+		}
+		s.Wait()
+		took = append(took, time.Unix(0, out.last.Load()).Sub(called))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2])/1e6, "p50-ms")
+	b.ReportMetric(float64(took[len(took)-1])/1e6, "max-ms")
+}
+
+// clocked counts what it is given and remembers when the last of it came.
+type clocked struct{ count, last atomic.Int64 }
+
+func (c *clocked) Write(p []byte) (int, error) {
+	c.last.Store(time.Now().UnixNano())
+	c.count.Add(int64(len(p)))
+	return len(p), nil
 }
 
 // A thousand people sit in front of an idle shell, each recorded.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -19,7 +20,6 @@ func TestGarbageSilenceAndFloodsDisturbNobodyAndLeaveNothing(t *testing.T) {
 	h.shows(tm, "ready")
 	h.live(1)
 	before := descriptors(t, h.daemon.PID())
-	memory := resident(t, h.daemon.PID())
 
 	attacks := map[string]func(net.Conn){
 		"silence":        func(c net.Conn) {},
@@ -33,10 +33,28 @@ func TestGarbageSilenceAndFloodsDisturbNobodyAndLeaveNothing(t *testing.T) {
 		},
 		"proxy protocol": func(c net.Conn) { c.Write([]byte("PROXY TCP4 10.50.0.9 10.30.0.140 1 22\r\n")) },
 	}
+	// The heap may grow to the collector's floor, in the first wave; whatever
+	// is lost per connection shows in the second.
+	var memory [2]int64
+	for wave := range memory {
+		h.flood(t, attacks, tm, wave)
+		h.until("descriptors are back where they were", func() bool { return descriptors(t, h.daemon.PID()) <= before })
+		memory[wave] = resident(t, h.daemon.PID())
+	}
+	if memory[1] > memory[0]+64<<20 {
+		t.Errorf("a second wave took the memory from %d MiB to %d MiB", memory[0]>>20, memory[1]>>20)
+	}
+	if r := h.ssh(at("ideo", nettest.BackendIP4), "true"); r.exit != 0 {
+		t.Errorf("after the flood: exit %d: %s", r.exit, r.stderr)
+	}
+}
+
+// flood makes one wave of every attack, while a neighbour types.
+func (h *house) flood(t *testing.T, attacks map[string]func(net.Conn), neighbour *terminal, wave int) {
 	for name, attack := range attacks {
 		t.Run(name, func(t *testing.T) {
 			var held sync.WaitGroup
-			for range 200 {
+			for range 150 {
 				held.Go(func() {
 					ctx, cancel := context.WithTimeout(context.Background(), patience)
 					defer cancel()
@@ -50,18 +68,10 @@ func TestGarbageSilenceAndFloodsDisturbNobodyAndLeaveNothing(t *testing.T) {
 					c.Read(make([]byte, 1))
 				})
 			}
-			// The neighbour types meanwhile.
-			word := "still here, " + name
-			tm.stdin.Write([]byte(word + "\n"))
-			h.shows(tm, word)
+			word := fmt.Sprintf("still here %d, %s", wave, name)
+			neighbour.stdin.Write([]byte(word + "\n"))
+			h.shows(neighbour, word)
 			held.Wait()
 		})
-	}
-	h.until("descriptors are back where they were", func() bool { return descriptors(t, h.daemon.PID()) <= before })
-	if now := resident(t, h.daemon.PID()); now > memory+128<<20 {
-		t.Errorf("memory went from %d MiB to %d MiB", memory>>20, now>>20)
-	}
-	if r := h.ssh(at("ideo", nettest.BackendIP4), "true"); r.exit != 0 {
-		t.Errorf("after the flood: exit %d: %s", r.exit, r.stderr)
 	}
 }

@@ -234,14 +234,38 @@ func (c *Cluster) Stop(tb testing.TB) {
 	c.end(tb, "keep\n")
 }
 
-// Kill is Stop by SIGKILL. The processes that served connections end when
-// they notice.
+// Kill is Stop by SIGKILL, of the processes that serve connections as well:
+// left alone they answer until they notice, and hold the memory the server
+// needs to start again.
 func (c *Cluster) Kill(tb testing.TB) {
 	tb.Helper()
 	if err := syscall.Kill(c.server, syscall.SIGKILL); err != nil {
 		tb.Fatal(err)
 	}
 	c.end(tb, "keep\n")
+	for {
+		left := c.processes()
+		if len(left) == 0 {
+			return
+		}
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		time.Sleep(5 * time.Millisecond) // they are nobody's children to wait for
+	}
+}
+
+// processes are those that stand in the server's data folder, as all of
+// PostgreSQL's do.
+func (c *Cluster) processes() (pids []int) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, dir := range dirs {
+		if at, err := os.Readlink(dir); err == nil && at == filepath.Join(c.dir, "data") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func (c *Cluster) end(tb testing.TB, order string) {
