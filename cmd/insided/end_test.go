@@ -21,7 +21,6 @@ type terminal struct {
 	stdin  io.WriteCloser
 	mu     sync.Mutex
 	screen bytes.Buffer
-	last   time.Time // when the last byte came
 	done   chan struct{}
 	ended  error // how ssh ended, after done
 }
@@ -51,9 +50,6 @@ func (h *house) sit(args ...string) *terminal {
 			n, err := out.Read(buf)
 			tm.mu.Lock()
 			tm.screen.Write(buf[:n])
-			if n > 0 {
-				tm.last = time.Now()
-			}
 			tm.mu.Unlock()
 			if err != nil {
 				tm.ended = err
@@ -68,12 +64,6 @@ func (tm *terminal) text() string {
 	tm.mu.Lock()
 	defer tm.mu.Unlock()
 	return tm.screen.String()
-}
-
-func (tm *terminal) lastByte() time.Time {
-	tm.mu.Lock()
-	defer tm.mu.Unlock()
-	return tm.last
 }
 
 func (h *house) shows(tm *terminal, text string) {
