@@ -1,6 +1,7 @@
 package sshentry
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -49,36 +50,7 @@ func BenchmarkBulk(b *testing.B) {
 const bulkPiece = 1 << 30
 
 func benchmarkBulk(b *testing.B, gate, direction string) (cpuPerGB float64) {
-	server := startBulkServer(b)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestBenchGate$", "-test.v")
-	cmd.Env = append(os.Environ(), "INSIDE_BENCH_GATE="+gate, "INSIDE_BENCH_SERVER="+server, "INSIDE_BENCH_DIR="+b.TempDir())
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	stop, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer stop.Close()
-	addr := ""
-	for addr == "" {
-		var line string
-		if _, err := fmt.Fscanln(out, &line); err != nil && line == "" {
-			continue
-		}
-		addr, _ = strings.CutPrefix(line, "listening:")
-		if !strings.HasPrefix(line, "listening:") {
-			addr = ""
-		}
-	}
-	go io.Copy(io.Discard, out)
-
+	addr, pid := startBenchGate(b, gate)
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
@@ -93,7 +65,7 @@ func benchmarkBulk(b *testing.B, gate, direction string) (cpuPerGB float64) {
 	client := ssh.NewClient(c, channels, requests)
 	defer client.Close()
 	b.SetBytes(bulkPiece)
-	before := cpuOf(b, cmd.Process.Pid)
+	before := cpuOf(b, pid)
 	b.ResetTimer()
 	for range b.N {
 		s, err := client.NewSession()
@@ -119,12 +91,103 @@ func benchmarkBulk(b *testing.B, gate, direction string) (cpuPerGB float64) {
 		}
 	}
 	b.StopTimer()
-	return (cpuOf(b, cmd.Process.Pid) - before).Seconds() / float64(b.N) / (bulkPiece / 1e9)
+	return (cpuOf(b, pid) - before).Seconds() / float64(b.N) / (bulkPiece / 1e9)
 }
 
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// startBenchGate starts a gate in a process of its own, and the server it leads
+// to in this one.
+func startBenchGate(b *testing.B, gate string) (addr string, pid int) {
+	b.Helper()
+	server := startBulkServer(b)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestBenchGate$", "-test.v")
+	cmd.Env = append(os.Environ(), "INSIDE_BENCH_GATE="+gate, "INSIDE_BENCH_SERVER="+server, "INSIDE_BENCH_DIR="+b.TempDir())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	stop, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		stop.Close()
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if addr, ok := strings.CutPrefix(lines.Text(), "listening:"); ok {
+			go io.Copy(io.Discard, out)
+			return addr, cmd.Process.Pid
+		}
+	}
+	b.Fatal("the gate does not listen")
+	return "", 0
+}
+
+// BenchmarkIdleSession measures what a session at a prompt costs the gate: a
+// terminal with a recording, nothing typed. Memory is the growth of the
+// gate's resident set, everything included.
+//
+//	go test -run '^$' -bench IdleSession -benchtime 1000x ./proxy/sshentry
+func BenchmarkIdleSession(b *testing.B) {
+	addr, pid := startBenchGate(b, "relay")
+	open := func() {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		c, channels, requests, err := ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
+			User: "x", Auth: []ssh.AuthMethod{ssh.Password("x")}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		client := ssh.NewClient(c, channels, requests)
+		b.Cleanup(func() { client.Close() })
+		s, err := client.NewSession()
+		if err != nil {
+			b.Fatal(err)
+		}
+		out, _ := s.StdoutPipe()
+		if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Start("prompt"); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := io.ReadFull(out, make([]byte, 2)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range 20 {
+		open() // what is only needed once
+	}
+	before := residentKiB(b, pid)
+	for range b.N {
+		open()
+	}
+	b.ReportMetric(float64(residentKiB(b, pid)-before)/float64(b.N), "KiB/session")
+}
+
+func residentKiB(b *testing.B, pid int) (kib int) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "VmRSS:")
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		b.Fatal(err)
+	}
+	return kib
+}
 
 // cpuOf is the CPU time a process has used: its CPU-time clock, which
 // clock_getcpuclockid(3) makes from the process id.
@@ -174,6 +237,10 @@ func serveBulk(conn net.Conn, config *ssh.ServerConfig) {
 				if r.Type != "exec" {
 					continue
 				}
+				if strings.Contains(string(r.Payload), "prompt") {
+					io.WriteString(ch, "$ ")
+					continue
+				}
 				down := strings.Contains(string(r.Payload), "upload")
 				go func() {
 					if down {
@@ -207,7 +274,7 @@ func TestBenchGate(t *testing.T) {
 	if kind == "" {
 		return
 	}
-	debug.SetGCPercent(400) // as the daemon does
+	debug.SetGCPercent(3200) // as the daemon does while little is alive
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

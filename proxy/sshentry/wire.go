@@ -28,6 +28,13 @@ type wire struct {
 	readN   int               // the result of readReady
 	readErr error
 
+	writing  sync.Mutex
+	head     []byte // the beginning of a packet, see Write
+	both     [2][]byte
+	vector   net.Buffers
+	flusher  *time.Timer
+	writeErr error
+
 	// For hold: see there.
 	released    chan struct{}
 	releaseOnce sync.Once
@@ -138,10 +145,56 @@ func (w *wire) release() {
 	w.releaseOnce.Do(func() { close(w.released) })
 }
 
+// Write puts the two halves of a big packet together. The library writes
+// through a buffer of 4096 bytes, so a packet of 32 KiB comes as its first 4096
+// and then the rest, and would go out as two segments by two system calls. A
+// write of exactly that size is kept back until the next one. With the ciphers
+// that are offered to clients there always is a next one: an AEAD or
+// encrypt-then-MAC packet is four bytes longer than a multiple of eight. For
+// the others a timer looks after it.
 func (w *wire) Write(p []byte) (int, error) {
 	w.writes.Add(1)
-	return w.Conn.Write(p)
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if w.writeErr != nil {
+		return 0, w.writeErr
+	}
+	if len(p) == libraryBuffer && len(w.head) == 0 {
+		w.head = append(w.head, p...)
+		if w.flusher == nil {
+			w.flusher = time.AfterFunc(headPatience, w.flush)
+		} else {
+			w.flusher.Reset(headPatience)
+		}
+		return len(p), nil
+	}
+	if len(w.head) == 0 {
+		return w.Conn.Write(p)
+	}
+	w.flusher.Stop()
+	n, err := w.writeBoth(p)
+	return max(0, n-libraryBuffer), err
 }
+
+// writeBoth writes what was kept back, and p.
+func (w *wire) writeBoth(p []byte) (int, error) {
+	w.both[0], w.both[1] = w.head, p
+	w.vector = w.both[:]
+	n, err := w.vector.WriteTo(w.Conn)
+	w.head, w.both[1] = w.head[:0], nil
+	return int(n), err
+}
+
+// flush writes what was kept back when nothing has followed.
+func (w *wire) flush() {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if len(w.head) > 0 {
+		_, w.writeErr = w.writeBoth(nil)
+	}
+}
+
+const headPatience = time.Millisecond
 
 func (w *wire) Read(p []byte) (int, error) {
 	p, err := w.hold(p)
@@ -177,6 +230,13 @@ func (w *wire) digest() {
 func (w *wire) Close() error {
 	w.closeOnce.Do(func() {
 		close(w.closed)
+		if w.writing.TryLock() { // or somebody is writing who will fail
+			if len(w.head) > 0 {
+				w.Conn.SetWriteDeadline(time.Now().Add(headPatience))
+				w.writeBoth(nil)
+			}
+			w.writing.Unlock()
+		}
 		w.closeErr = w.Conn.Close()
 	})
 	return w.closeErr
