@@ -284,6 +284,7 @@ func readLine(r io.Reader, echo func(string)) (string, error) {
 // turnDown ends a channel whose command could not be started although the
 // client has been told that it was.
 func (s *session) turnDown() {
+	s.turnedDown = true
 	code := 255
 	s.f.note(recording.Event{Kind: "exit", Channel: s.number, Exit: &code, Detail: "not started"})
 	s.f.removeScreen(s)

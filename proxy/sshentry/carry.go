@@ -186,16 +186,14 @@ func (f *flow) clientRequest(r *ssh.Request) (bool, []byte) {
 }
 
 // noMoreSessions is what a client says that will open no further session. The
-// gate keeps it to that, and tells the server once every session the client
-// did open before has been opened there, too.
+// gate keeps it to that. The server is told, too, unless a channel is being
+// opened: the request must not overtake one.
 func (f *flow) noMoreSessions(r *ssh.Request) bool {
 	f.mu.Lock()
 	f.closing = true
-	for f.load.opening > 0 && !f.cut.Load() {
-		f.settled.Wait()
-	}
+	opening := f.load.opening
 	f.mu.Unlock()
-	if !f.isReady() {
+	if !f.isReady() || opening > 0 {
 		return true
 	}
 	ok, _, err := f.serverConn.SendRequest(r.Type, r.WantReply, nil)

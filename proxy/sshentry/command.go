@@ -117,6 +117,7 @@ func plainWords(line string) (words []string, ok bool) {
 // believed, as its talk is not understood here.
 func (s *session) watchTransfer(kind, command string) {
 	s.record.limit = maxPlainRecording
+	s.sniffer, s.record.files = nil, nil
 	if s.terminal {
 		return
 	}

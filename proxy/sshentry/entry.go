@@ -61,7 +61,7 @@ type Entry struct {
 	Log      *slog.Logger // nil: slog.Default
 
 	// LoginGrace is how long a client may take from its first byte to its
-	// login; zero is 30 seconds.
+	// login; zero is 30 seconds. A server has half of it to answer at all.
 	LoginGrace time.Duration
 }
 
@@ -126,6 +126,8 @@ type flow struct {
 
 	goroutines sync.WaitGroup
 
+	denials atomic.Int32 // wishes that were refused
+
 	mu       sync.Mutex
 	streams  map[any]func() // what must be drained when the connections are closed
 	load     load
@@ -134,7 +136,7 @@ type flow struct {
 	forwards map[forward]struct{}
 	closing  bool       // the client sent no-more-sessions
 	left     bool       // the connections are closed
-	settled  *sync.Cond // with mu: load or over has changed
+	settled  *sync.Cond // with mu: load has changed
 
 	entering sync.Mutex // held by the channel that logs in at the server
 }

@@ -51,11 +51,7 @@ func (f *flow) serverConfig(ctx context.Context) (*ssh.ServerConfig, error) {
 // house ends the flow, the connections are closed, which ends the handshakes.
 // done tells whether that has happened.
 func (f *flow) graced(ctx context.Context) (login context.Context, done func() (cut bool)) {
-	grace := f.entry.LoginGrace
-	if grace == 0 {
-		grace = defaultLoginGrace
-	}
-	login, cancel := context.WithTimeoutCause(ctx, grace, errGrace)
+	login, cancel := context.WithTimeoutCause(ctx, f.grace(), errGrace)
 	stop := context.AfterFunc(login, func() {
 		f.client.Close()
 		if f.server != nil {
@@ -67,6 +63,13 @@ func (f *flow) graced(ctx context.Context) (login context.Context, done func() (
 		cancel()
 		return !stopped
 	}
+}
+
+func (f *flow) grace() time.Duration {
+	if f.entry.LoginGrace > 0 {
+		return f.entry.LoginGrace
+	}
+	return defaultLoginGrace
 }
 
 var errGrace = errors.New("the login grace time is over")

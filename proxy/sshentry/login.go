@@ -120,11 +120,15 @@ func (l *login) begin(c ssh.ConnMetadata) error {
 	}
 	l.approach = f.approachServer(l.ctx, c.User())
 	f.approach = l.approach
-	if n := l.approach.next(l.ctx); n.err != nil {
+	first, cancel := context.WithTimeoutCause(l.ctx, f.grace()/2, errSilent)
+	defer cancel()
+	if n := l.approach.next(first); n.err != nil {
 		return l.lost(n.err)
 	}
 	return nil
 }
+
+var errSilent = errors.New("the server does not answer")
 
 // refuse tells the person why, once, and lets the rest of the login fail.
 func (l *login) refuse(r *proxy.Refusal) error {

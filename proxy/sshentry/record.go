@@ -1,6 +1,7 @@
 package sshentry
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -29,19 +30,32 @@ type record struct {
 	mu      sync.Mutex
 	w       *recording.Writer
 	written int
-	stopped bool
+	full    bool // no more is recorded
+	closed  bool // nothing may be shown any more
 }
+
+// errClosed keeps anything from being shown after the recording was closed.
+var errClosed = errors.New("the recording is closed")
 
 // begin opens the recording of a terminal before its shell runs. For other
 // channels nothing is opened before there is something to write.
 func (r *record) begin() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if !r.terminal {
 		return nil
 	}
 	return r.open()
 }
 
+// open needs mu.
 func (r *record) open() (err error) {
+	if r.closed {
+		return errClosed
+	}
+	if r.w != nil {
+		return nil
+	}
 	r.header.Start = time.Now()
 	r.w, err = r.f.visit.Record(r.number, r.header)
 	return err
@@ -54,23 +68,21 @@ func (r *record) output(p []byte) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.stopped {
-		return nil
+	if err := r.open(); err != nil {
+		return err
 	}
-	if r.w == nil {
-		if err := r.open(); err != nil {
-			return err
-		}
+	if r.full {
+		return nil
 	}
 	if !r.terminal && r.written+len(p) > r.limit {
 		p = p[:r.limit-r.written]
-		r.stopped = true
+		r.full = true
 	}
 	r.written += len(p)
 	if err := r.w.Output(p); err != nil {
 		return err
 	}
-	if r.stopped {
+	if r.full {
 		return r.f.note(recording.Event{
 			Kind:    "recording",
 			Channel: r.number,
@@ -85,26 +97,28 @@ func (r *record) resize(width, height int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.w == nil {
+		r.header.Width, r.header.Height = width, height
 		return nil
 	}
 	return r.w.Resize(width, height)
 }
 
+// mark writes down that a line was put in between. It fails when the
+// recording has been closed, and the line must not be shown.
 func (r *record) mark(label string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.w == nil {
-		return nil
+	if err := r.open(); err != nil {
+		return err
 	}
 	return r.w.Marker(label)
 }
 
-// close ends the recording. A notice that comes too late is not recorded, and
-// not shown either: the channel's output has ended before.
+// close ends the recording.
 func (r *record) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stopped = true
+	r.closed = true
 	if r.w == nil {
 		return nil
 	}
@@ -122,9 +136,19 @@ func (f *flow) note(e recording.Event) error {
 	return nil
 }
 
+// maxDenials is how many refused wishes of one flow are written down: enough to
+// see what was tried, too few to fill a disk by trying.
+const maxDenials = 200
+
 // noteDenied writes down something a peer asked for and did not get.
 func (f *flow) noteDenied(channel int, what string) {
-	f.note(recording.Event{Kind: "denied", Channel: max(channel, 0), Detail: what})
+	n := f.denials.Add(1)
+	if n == maxDenials {
+		what += "; what else is denied is not written down"
+	}
+	if n <= maxDenials {
+		f.note(recording.Event{Kind: "denied", Channel: max(channel, 0), Detail: what})
+	}
 }
 
 // unrecorded ends the session because it can no longer be recorded.

@@ -562,3 +562,70 @@ func TestATextOfTheServerThatEndsTheLoginReachesTheClient(t *testing.T) {
 		t.Errorf("denial %s", d)
 	}
 }
+
+func TestASilentServerIsToldOf(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	g := newGateTo(t, &ssh.ServerConfig{NoClientAuth: true}, nil)
+	g.dial = func(context.Context) (net.Conn, error) { return net.Dial("tcp", silent.Addr().String()) }
+	g.entry.LoginGrace = time.Second
+	var got strings.Builder
+	_, err = g.connectWith(&ssh.ClientConfig{User: "ideo", BannerCallback: func(m string) error { got.WriteString(m); return nil }})
+	if err == nil || !strings.Contains(got.String(), "the server does not answer") {
+		t.Errorf("%q %v", got.String(), err)
+	}
+	if d := g.denial(); d != policy.ServerUnreachable {
+		t.Errorf("denial %s", d)
+	}
+}
+
+func TestASecondCommandOnOneChannelIsRecordedToo(t *testing.T) {
+	serve := func(_ *ssh.ServerConn, channels <-chan ssh.NewChannel, _ <-chan *ssh.Request) {
+		for nc := range channels {
+			ch, requests, err := nc.Accept()
+			if err != nil {
+				return
+			}
+			for r := range requests {
+				ok := r.Type == "pty-req" || r.Type == "exec"
+				r.Reply(ok, nil)
+				if r.Type == "exec" {
+					io.WriteString(ch, "secret")
+					ch.SendRequest("exit-status", false, []byte{0, 0, 0, 0})
+					ch.Close()
+				}
+			}
+		}
+	}
+	for _, tty := range []bool{false, true} {
+		g := newGateTo(t, &ssh.ServerConfig{NoClientAuth: true}, serve)
+		c, err := g.connect("ideo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tty {
+			if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The server refuses the first.
+		if ok, err := s.SendRequest("subsystem", true, ssh.Marshal(&stringRequest{"sftp"})); ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if out, err := s.Output("bash"); string(out) != "secret" || err != nil {
+			t.Errorf("%q %v", out, err)
+		}
+		c.Close()
+		g.result()
+		if shown := g.visit(0).shown(t, 0); shown != "secret" {
+			t.Errorf("recorded %q", shown)
+		}
+	}
+}

@@ -41,7 +41,9 @@ type session struct {
 	record   *record
 	sniffer  *transfer.Sniffer // nil: no transfer that can be followed
 	agentErr error             // why the agent was of no use
-	promised bool              // the client was told that its command runs, before it did
+
+	promised   bool // the client was told that its command runs, before it did
+	turnedDown bool // and then it did not
 
 	// writing keeps apart what goes to a terminal: output, notices, and the
 	// end of output.
@@ -211,9 +213,6 @@ func (s *session) changeWindow(r *ssh.Request) bool {
 	if err != nil {
 		return false
 	}
-	if s.up == nil {
-		s.record.header.Width, s.record.header.Height = int(w.Columns), int(w.Rows)
-	}
 	if s.terminal {
 		if err := s.record.resize(int(w.Columns), int(w.Rows)); err != nil {
 			s.f.unrecorded(err)
@@ -239,7 +238,7 @@ func (s *session) begin(ctx context.Context, r *ssh.Request) bool {
 			return false
 		}
 	}
-	if s.isStarting() {
+	if s.isStarting() || s.turnedDown {
 		return false // one for each channel (RFC 4254 section 6.5)
 	}
 	s.record.header.Command = command
@@ -270,9 +269,9 @@ func (s *session) begin(ctx context.Context, r *ssh.Request) bool {
 	return false
 }
 
-// notStarted undoes begin.
+// notStarted undoes begin. The recording stays open, for the client may try
+// something else on the same channel.
 func (s *session) notStarted() {
-	s.record.close()
 	s.mu.Lock()
 	s.starting = false
 	s.mu.Unlock()

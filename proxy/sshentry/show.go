@@ -112,6 +112,9 @@ func (s *session) say(line string) {
 	line = plainLine(line, 4*maxName)
 	text := []byte("\r\n*** " + line + " ***\r\n")
 	err := s.record.mark(line)
+	if err == errClosed {
+		return // the output has ended, and with it the terminal
+	}
 	if err == nil {
 		err = s.record.output(text)
 	}
