@@ -571,7 +571,7 @@ func TestASilentServerIsToldOf(t *testing.T) {
 	defer silent.Close()
 	g := newGateTo(t, &ssh.ServerConfig{NoClientAuth: true}, nil)
 	g.dial = func(context.Context) (net.Conn, error) { return net.Dial("tcp", silent.Addr().String()) }
-	g.entry.LoginGrace = time.Second
+	g.set(func() { g.entry.LoginGrace = time.Second })
 	var got strings.Builder
 	_, err = g.connectWith(&ssh.ClientConfig{User: "ideo", BannerCallback: func(m string) error { got.WriteString(m); return nil }})
 	if err == nil || !strings.Contains(got.String(), "the server does not answer") {

@@ -26,7 +26,7 @@ func TestATerminalsSizeItsModesAndItsSignalsArrive(t *testing.T) {
 	if err := s.RequestPty("vt100", 30, 90, ssh.TerminalModes{ssh.ECHO: 0, ssh.VINTR: 7}); err != nil {
 		t.Fatal(err)
 	}
-	script := `trap 'stty size' WINCH; trap 'echo usr1' USR1; echo "$TERM $LAB_X"; stty size; stty -a | tr ' ' '\n' | grep -x -e -echo; stty -a | grep -o 'intr = ^G'; while read x; do [ "$x" = done ] && exit 4; done`
+	script := `trap 'stty size' WINCH; trap 'echo usr1' USR1; echo "$TERM $LAB_X"; stty size; stty -a | tr ' ' '\n' | grep -x -e -echo; stty -a | grep -o 'intr = ^G'; while :; do read -t 0.1 x; [ "$x" = done ] && exit 4; done`
 	if err := s.Start(script); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,6 @@ func TestATerminalsSizeItsModesAndItsSignalsArrive(t *testing.T) {
 	if err := s.WindowChange(11, 22); err != nil {
 		t.Error(err)
 	}
-	io.WriteString(in, "\n")
 	out.await(t, "11 22\r\n")
 	io.WriteString(in, "done\n")
 	err = s.Wait()
