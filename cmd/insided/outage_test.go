@@ -66,7 +66,7 @@ func TestASessionEndsWhenItsRecordingCannotBeWritten(t *testing.T) {
 	h := newHouse(t, settings{state: state})
 	h.know()
 	h.grant()
-	tm := h.sit(at("ideo", nettest.BackendIP4), "echo ready; cat >/dev/null; yes $(head -c 1000 /dev/zero | tr '\\0' x)")
+	tm := h.sit(at("ideo", nettest.BackendIP4), "echo ready; cat >/dev/null; while sleep 0.01; do head -c 1000 /dev/zero | tr '\\0' x; done")
 	h.shows(tm, "ready")
 	s := h.live(1)[0]
 	f, err := os.Create(filepath.Join(state, "ballast"))
@@ -77,11 +77,11 @@ func TestASessionEndsWhenItsRecordingCannotBeWritten(t *testing.T) {
 	if err := unix.Fstatfs(int(f.Fd()), &disk); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(disk.Bavail)*disk.Bsize-(1<<20)); err != nil {
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, int64(disk.Bavail)*disk.Bsize-(64<<10)); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
-	tm.stdin.Write([]byte("\x04")) // end of file: the flood begins
+	tm.stdin.Write([]byte("\x04")) // end of file: the output begins
 	h.closed(tm)
 	if !strings.Contains(tm.text(), "recording") {
 		t.Errorf("the person is not told: %q", tail(tm.text()))
