@@ -38,6 +38,7 @@ type Appliance struct {
 	store    *store.Store
 	book     atomic.Pointer[policy.Book]
 	turning  sync.Mutex // one new book at a time
+	metrics  *Metrics
 	records  *records
 	hostKeys *hostKeys
 	ledger   *ledger
@@ -63,7 +64,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Appliance{cfg: cfg, log: log, clock: newMoments(), started: time.Now(), store: s}
+	a := &Appliance{cfg: cfg, log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics()}
 	if err := a.furnish(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -78,8 +79,9 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if a.hostKeys, err = openHostKeys(filepath.Join(a.cfg.Paths.State, "keys"), a.store, a.clock); err != nil {
 		return err
 	}
-	a.ledger = newLedger(a.store, a.log)
+	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
+	a.measure()
 	a.doors = newDoors(func(from netip.Addr) {
 		a.log.Warn("turned away: too many connections that have not entered yet", "client", from)
 	})
@@ -158,6 +160,7 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 	}
 	gate, err := netfilter.Open(ctx, rules, a.log, func(what string) {
 		a.log.Warn("rules repaired", "what", what)
+		a.metrics.repaired.Inc()
 		a.ledger.audit("gate:"+a.cfg.Gate.Name, "rules.repaired", "table inet inside", what)
 	})
 	if err != nil {
@@ -178,6 +181,7 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 func (a *Appliance) refresh(ctx context.Context) error {
 	a.turning.Lock()
 	defer a.turning.Unlock()
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
 	facts, err := a.store.Facts(ctx)
@@ -193,6 +197,7 @@ func (a *Appliance) refresh(ctx context.Context) error {
 		return err
 	}
 	a.book.Store(book)
+	a.metrics.bookBuild.Set(time.Since(began).Seconds())
 	a.live.reconsider()
 	return nil
 }

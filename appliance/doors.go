@@ -41,6 +41,13 @@ func (d *doors) enter(from netip.Addr) bool {
 	return true
 }
 
+// standing is how many flows are in the doors.
+func (d *doors) standing() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.all
+}
+
 func (d *doors) leave(from netip.Addr) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -40,6 +40,7 @@ func (a *Appliance) accept(ctx context.Context, l *netfilter.Listener, p policy.
 			return err
 		}
 		if !a.doors.enter(c.Client.Addr()) {
+			a.metrics.turnedAway.Inc()
 			reset(c.TCPConn)
 			continue
 		}

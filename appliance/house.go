@@ -24,6 +24,7 @@ type House struct {
 	Book     func() *policy.Book
 	Refresh  func(context.Context) error // makes a new book of the facts and acts on it
 	Live     Live
+	Numbers  *Metrics
 	Keys     Keys
 	Records  *os.Root // YYYY/MM/DD/SESSION
 	Now      func() time.Time

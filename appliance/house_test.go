@@ -22,6 +22,7 @@ import (
 type quietGate struct {
 	sessions map[policy.SessionID]Traffic
 	ended    []policy.SessionID
+	status   api.Status
 }
 
 func (q *quietGate) Sessions() map[policy.SessionID]Traffic { return q.sessions }
@@ -32,7 +33,7 @@ func (q *quietGate) EndSession(id policy.SessionID, _ policy.EndCause) bool {
 	return here
 }
 func (q *quietGate) EndStay(policy.StayID, policy.EndCause) {}
-func (q *quietGate) Status(context.Context) api.Status      { return api.Status{} }
+func (q *quietGate) Status(context.Context) api.Status      { return q.status }
 
 // newHouse is a house over a new database, and the context of an admin.
 func newHouse(t *testing.T) (*House, *quietGate, context.Context) {
@@ -46,7 +47,7 @@ func newHouse(t *testing.T) (*House, *quietGate, context.Context) {
 	var book *policy.Book
 	gate := &quietGate{sessions: map[policy.SessionID]Traffic{}}
 	h := &House{
-		Gate: "gate-1", Store: s, Live: gate, Records: root, Now: time.Now,
+		Gate: "gate-1", Store: s, Live: gate, Numbers: NewMetrics(), Records: root, Now: time.Now,
 		Book: func() *policy.Book { return book },
 		Refresh: func(ctx context.Context) error {
 			facts, err := s.Facts(ctx)

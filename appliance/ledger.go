@@ -15,8 +15,9 @@ import (
 // sessions and of stays. Such a line is never lost to a database that is away
 // for a while; it waits here, in order, and nobody new is let in meanwhile.
 type ledger struct {
-	store *store.Store
-	log   *slog.Logger
+	store   *store.Store
+	log     *slog.Logger
+	metrics *Metrics
 
 	mu      sync.Mutex
 	waiting []func(context.Context) error
@@ -33,12 +34,19 @@ const (
 	ledgerPause = time.Second // between two tries of a database that is away
 )
 
-func newLedger(s *store.Store, log *slog.Logger) *ledger {
-	return &ledger{store: s, log: log, more: make(chan struct{}, 1)}
+func newLedger(s *store.Store, m *Metrics, log *slog.Logger) *ledger {
+	return &ledger{store: s, log: log, metrics: m, more: make(chan struct{}, 1)}
 }
 
 // writable reports whether the database took the last line.
 func (l *ledger) writable() bool { return l.problem() == nil }
+
+// lines is how many wait for the database.
+func (l *ledger) lines() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
+}
 
 func (l *ledger) problem() error {
 	l.mu.Lock()
@@ -62,6 +70,7 @@ func (l *ledger) deny(e store.Entry) {
 	full := len(l.waiting) >= ledgerRoom
 	l.mu.Unlock()
 	if full {
+		l.metrics.notKept.Inc()
 		l.log.Error("denied entry not kept: the database is away and too many wait", "client", e.Client, "dest", e.Dest)
 		return
 	}

@@ -164,6 +164,24 @@ func (l *live) Sessions() map[policy.SessionID]Traffic {
 	return sessions
 }
 
+// carried is how many sessions of a protocol this gate carries.
+func (l *live) carried(p policy.Protocol) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range l.sessions {
+		if v.flow.Protocol == p {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *live) openStays() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.stays)
+}
+
 // resume takes the stays up that were open when the daemon ended.
 func (l *live) resume(ctx context.Context) error {
 	stays, err := l.house.store.Stays(ctx, true, allStays)

@@ -49,6 +49,16 @@ func (r *records) ready() error {
 	return r.writable()
 }
 
+// free is how much of the disk is left, in bytes and as a share of it; 0 when
+// the disk does not say.
+func (r *records) free() (bytes, share float64) {
+	n, share, err := recording.Free(r.root)
+	if err != nil {
+		return 0, 0
+	}
+	return float64(n), share
+}
+
 // writable makes and removes a folder, as the next session will: a read-only
 // or vanished disk has room as well.
 func (r *records) writable() error {

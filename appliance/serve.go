@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -9,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/pawelmojski/inside/appliance/api"
-	"github.com/pawelmojski/inside/proxy/recording"
 )
 
 // serveAPI opens the socket the inside command talks to and serves it until
@@ -21,7 +21,7 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 	}
 	house := &House{
 		Gate: a.cfg.Gate.Name, Store: a.store, Book: a.book.Load, Refresh: a.refresh,
-		Live: a.live, Keys: a.hostKeys, Records: a.records.root, Now: a.clock.now,
+		Live: a.live, Numbers: a.metrics, Keys: a.hostKeys, Records: a.records.root, Now: a.clock.now,
 	}
 	if a.cfg.Intercept != nil {
 		house.Protect, house.SSHPorts, house.RDPPorts = a.cfg.Intercept.Protect, a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts
@@ -38,17 +38,39 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 func (l *live) Status(ctx context.Context) api.Status {
 	a := l.house
 	s := api.Status{Version: version(), Started: a.started}
-	if free, share, err := recording.Free(a.records.root); err == nil {
-		s.Free, s.Share = int64(free), share
-	}
+	free, share := a.records.free()
+	s.Free, s.Share = int64(free), share
 	s.Recorder = part(a.records.ready())
 	s.Database = part(a.ledger.problem())
+	s.Doors = part(a.doorsOpen())
+	s.Rules = part(a.rulesRight())
 	if a.gate == nil {
-		s.Rules = api.Part{OK: true, Detail: "not intercepting: this box is a tower"}
-	} else {
-		s.Rules = part(a.gate.Healthy())
+		s.Rules.Detail = "not intercepting: this box is a tower"
 	}
 	return s
+}
+
+// rulesRight says why the kernel's rules are not as they should be, or nil.
+func (a *Appliance) rulesRight() error {
+	if a.gate == nil {
+		return nil
+	}
+	return a.gate.Healthy()
+}
+
+// doorsOpen says why connections are not taken, or nil.
+func (a *Appliance) doorsOpen() error {
+	if n := a.doors.standing(); n >= doorsInAll {
+		return fmt.Errorf("%d connections stand at the door and no more are taken: `ss -tn` shows where they come from", n)
+	}
+	if a.gate == nil {
+		return nil
+	}
+	var failing []error
+	for _, e := range a.gate.Config().Entries {
+		failing = append(failing, a.gate.Listener(e.Name).Failing())
+	}
+	return errors.Join(failing...)
 }
 
 func part(err error) api.Part {

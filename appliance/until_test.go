@@ -15,8 +15,8 @@ import (
 // insider is a person inside by one grant, without a database behind.
 func insider(t *testing.T, g policy.Grant) (*Appliance, *visit) {
 	t.Helper()
-	a := &Appliance{clock: newMoments(), log: slog.New(slog.DiscardHandler)}
-	a.ledger = newLedger(nil, a.log)
+	a := &Appliance{clock: newMoments(), log: slog.New(slog.DiscardHandler), metrics: NewMetrics()}
+	a.ledger = newLedger(nil, a.metrics, a.log)
 	a.live = newLive(a)
 	turn(t, a, g)
 	client, far := net.Pipe()

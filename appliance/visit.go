@@ -85,6 +85,8 @@ func (v *visit) Verdict() policy.Verdict {
 // Decide asks the book, and then the house: where nothing can be recorded or
 // written down, nobody is let in.
 func (v *visit) Decide(login string) policy.Verdict {
+	began := time.Now()
+	defer func() { v.house.metrics.decided(time.Since(began)) }()
 	f := v.flow
 	f.Login = login
 	verdict := v.house.book.Load().Decide(f, v.house.clock.now())
@@ -148,6 +150,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	v.session, v.dir, v.log, v.verdict = se, dir, log, verdict
 	v.mu.Unlock()
 	v.passDoor()
+	v.house.metrics.entered(se.Protocol, joined)
 	v.house.log.Info("entered", "person", verdict.Person.Name, "server", verdict.Server.Name, "login", login,
 		"grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until)
 	v.house.live.add(v, se)
@@ -167,7 +170,9 @@ func (v *visit) passDoor() {
 
 // Dial implements proxy.Visit: the address that was dialled, and no other.
 func (v *visit) Dial(ctx context.Context) (net.Conn, error) {
+	began := time.Now()
 	c, err := v.house.dial(ctx, v.flow)
+	v.house.metrics.dialEnded(time.Since(began), err)
 	if err != nil {
 		return nil, err
 	}
@@ -325,5 +330,6 @@ func (v *visit) writeRefusal(err error) {
 		e.Grant = verdict.Grant.ID
 	}
 	v.house.log.Info("denied", "client", e.Client, "dest", e.Dest, "login", login, "denial", string(e.Denial), "detail", detail)
+	v.house.metrics.refused(e.Protocol, e.Denial)
 	v.house.ledger.deny(e)
 }

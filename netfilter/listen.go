@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,24 @@ type Listener struct {
 	done      chan struct{}
 	close     sync.Once
 	wg        sync.WaitGroup
+	failed    atomic.Pointer[failure]
+}
+
+// A failure is why a connection could not be accepted, and when.
+type failure struct {
+	err error
+	at  time.Time
+}
+
+// How long accept pauses after a failure, and the next, and so on.
+const shortestPause, longestPause = 5 * time.Millisecond, time.Second
+
+// Failing says why connections are not accepted right now, or nil.
+func (l *Listener) Failing() error {
+	if f := l.failed.Load(); f != nil && time.Since(f.at) < 2*longestPause {
+		return fmt.Errorf("entry %s accepts no connection: %w", l.entry, f.err)
+	}
+	return nil
 }
 
 func listen(e Entry, families []family, log *slog.Logger) (*Listener, error) {
@@ -104,8 +123,7 @@ func (l *Listener) Close() {
 }
 
 func (l *Listener) accept(ln *net.TCPListener) {
-	const shortest, longest = 5 * time.Millisecond, time.Second
-	pause := shortest
+	pause := shortestPause
 	for {
 		tcp, err := ln.AcceptTCP()
 		if errors.Is(err, net.ErrClosed) {
@@ -114,7 +132,8 @@ func (l *Listener) accept(ln *net.TCPListener) {
 		if err != nil {
 			// EMFILE and the like: connections wait in the backlog, and
 			// the listener stays, so nothing passes by.
-			if pause == shortest {
+			l.failed.Store(&failure{err, time.Now()})
+			if pause == shortestPause {
 				l.log.Error("accepted no connection", "entry", l.entry, "err", err)
 			}
 			select {
@@ -122,10 +141,10 @@ func (l *Listener) accept(ln *net.TCPListener) {
 				return
 			case <-time.After(pause):
 			}
-			pause = min(2*pause, longest)
+			pause = min(2*pause, longestPause)
 			continue
 		}
-		pause = shortest
+		pause = shortestPause
 		conn := Conn{TCPConn: tcp, Client: addrPort(tcp.RemoteAddr()), Dest: addrPort(tcp.LocalAddr())}
 		select {
 		case l.conns <- conn:

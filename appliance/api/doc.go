@@ -27,6 +27,7 @@ type House interface {
 	Grants
 	Inside
 	Records
+	Vitals
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

@@ -28,6 +28,7 @@ const (
 	toLook   permission = iota + 1 // read names, grants, stays, entries
 	toChange                       // anything that changes the facts or ends a session
 	toWatch                        // see what a person saw: recordings and events
+	toKnock                        // ask whether the gate serves; open to everybody
 )
 
 // A route is one line of the table in routes.go.
@@ -44,10 +45,13 @@ func NewHandler(closing context.Context, h House) http.Handler {
 	for _, rt := range routes {
 		mux.Handle(rt.method+" "+prefix+rt.path, rt.handler(closing, h))
 	}
+	for _, rt := range vitalRoutes {
+		mux.Handle(rt.method+" "+rt.path, rt.handler(closing, h))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		NewProblem(CodeNotFound, fmt.Sprintf("no route %s %s", r.Method, r.URL.Path), "").write(w)
 	})
-	return guard(mux)
+	return counted(h, guard(mux))
 }
 
 // guard lets no web page in. The browser of an admin could be made to send

@@ -10,6 +10,7 @@ type Status struct {
 	Rules    Part      `json:"rules"`    // the kernel's interception rules
 	Database Part      `json:"database"` // takes entries
 	Recorder Part      `json:"recorder"` // takes recordings
+	Doors    Part      `json:"doors"`    // take connections
 	Free     int64     `json:"free"`     // bytes left for recordings
 	Share    float64   `json:"share"`    // the same as a share of the disk, 0 to 1
 	Persons  int       `json:"persons"`
@@ -26,4 +27,18 @@ type Part struct {
 }
 
 // Well reports whether people can get in and are recorded.
-func (s Status) Well() bool { return s.Rules.OK && s.Database.OK && s.Recorder.OK }
+func (s Status) Well() bool { return len(s.Broken()) == 0 }
+
+// Broken names the parts that keep people out.
+func (s Status) Broken() []string {
+	var broken []string
+	for _, p := range []struct {
+		name string
+		part Part
+	}{{"rules", s.Rules}, {"database", s.Database}, {"recordings", s.Recorder}, {"doors", s.Doors}} {
+		if !p.part.OK {
+			broken = append(broken, p.name)
+		}
+	}
+	return broken
+}

@@ -156,6 +156,10 @@ func (s *stub) Explain(ctx context.Context, q Question) (Explanation, error) {
 func (s *stub) Status(ctx context.Context) (Status, error) {
 	return Status{Gate: By(ctx)}, s.saw(ctx, "Status")
 }
+func (s *stub) Metrics(ctx context.Context) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "Metrics"))
+}
+func (s *stub) Ready(ctx context.Context) error { return s.saw(ctx, "Ready") }
 
 // serve serves a house on a socket of its own until the test ends.
 func serve(t *testing.T, h House) (socket string) {

@@ -85,7 +85,7 @@ func openGate(t *testing.T, database, dir string) *standIn {
 
 func (g *standIn) house() *appliance.House {
 	return &appliance.House{
-		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g,
+		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Numbers: appliance.NewMetrics(), Keys: g,
 		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
 	}
 }
@@ -222,7 +222,7 @@ func (g *standIn) EndStay(id policy.StayID, why policy.EndCause) {
 }
 
 func (g *standIn) Status(ctx context.Context) api.Status {
-	s := api.Status{Version: "test", Started: time.Now(), Rules: api.Part{OK: true}, Recorder: api.Part{OK: true}, Database: api.Part{OK: true}}
+	s := api.Status{Version: "test", Started: time.Now(), Rules: api.Part{OK: true}, Recorder: api.Part{OK: true}, Doors: api.Part{OK: true}, Database: api.Part{OK: true}}
 	if err := g.store.Ping(ctx); err != nil {
 		s.Database = api.Part{Detail: err.Error()}
 	}

@@ -35,6 +35,7 @@ func (c *cli) printStatus(s api.Status) error {
 	f.add("rules", part(s.Rules))
 	f.add("database", part(s.Database))
 	f.add("recorder", part(s.Recorder))
+	f.add("doors", part(s.Doors))
 	f.add("free", fmt.Sprintf("%s for recordings (%.1f%%)", size(s.Free), s.Share*100))
 	f.add("inside", fmt.Sprintf("%d stays, %d sessions", s.Stays, s.Sessions))
 	f.add("knows", fmt.Sprintf("%d persons, %d servers, %d grants in force", s.Persons, s.Servers, s.Grants))

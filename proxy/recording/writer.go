@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -228,6 +229,7 @@ func (w *Writer) write(b []byte) error {
 		return w.err
 	}
 	w.size += int64(len(b))
+	appended.Add(int64(len(b)))
 	if !w.dirty {
 		w.dirty = true
 		committing.add(w)
@@ -268,6 +270,11 @@ func (w *Writer) commit(size int64) error {
 	}
 	return nil
 }
+
+var appended atomic.Int64
+
+// Written is how many bytes of recordings this process has written.
+func Written() int64 { return appended.Load() }
 
 // datasync makes what was written to f survive a power cut. For a new file
 // the journals of ext4 and XFS take its name along.

@@ -1,0 +1,144 @@
+package appliance
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
+)
+
+// samples reads the numbers as Prometheus would: "name{labels}" and value.
+func samples(t testing.TB, m *Metrics) map[string]string {
+	t.Helper()
+	text, err := m.text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok && line[0] != '#' {
+			found[name+"}"] = value
+		} else if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && line[0] != '#' {
+			found[name] = value
+		}
+	}
+	return found
+}
+
+func TestTheNumbersAreAsPrometheusWantsThem(t *testing.T) {
+	a, _ := insider(t, policy.Grant{ID: "1", Start: time.Now().Add(-time.Hour)})
+	a.records = &records{}
+	a.doors = newDoors(func(netip.Addr) {})
+	var err error
+	if a.records, err = openRecords(t.TempDir(), 0); err != nil {
+		t.Fatal(err)
+	}
+	a.measure()
+	a.metrics.answered("GET /api/v1/status", 200)
+	text, err := a.metrics.text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.New(bytes.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	got := samples(t, a.metrics)
+	for name, want := range map[string]string{
+		`inside_sessions{protocol="ssh"}`: "1",
+		`inside_sessions{protocol="rdp"}`: "0",
+		"inside_stays":                    "1",
+		"inside_ledger_waiting":           "0",
+		`inside_up{part="database"}`:      "1",
+		`inside_up{part="rules"}`:         "1",
+		`inside_api_requests_total{route="GET /api/v1/status",status="200"}`: "1",
+		"inside_book_revision": "0",
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %q, want %s", name, got[name], want)
+		}
+	}
+	for _, name := range []string{"go_goroutines", "process_open_fds", "inside_recording_free_bytes", "inside_recording_free_ratio"} {
+		if got[name] == "" || got[name] == "0" {
+			t.Errorf("%s is %q", name, got[name])
+		}
+	}
+}
+
+func TestEveryDenialIsCountedAndStrangersMakeNoSeries(t *testing.T) {
+	m := NewMetrics()
+	before := len(samples(t, m))
+	for _, d := range policy.Denials() {
+		m.refused(policy.SSH, d)
+	}
+	m.entered(policy.SSH, false)
+	m.entered(policy.SSH, true)
+	for range 1000 {
+		m.refused("gopher", "because")
+		m.refused(policy.SSH, "because")
+	}
+	got := samples(t, m)
+	if len(got) != before {
+		t.Errorf("%d series became %d", before, len(got))
+	}
+	for _, d := range policy.Denials() {
+		if name := `inside_entries_total{denial="` + string(d) + `",protocol="ssh",verdict="denied"}`; got[name] != "1" {
+			t.Errorf("%s is %q", name, got[name])
+		}
+	}
+	if got[`inside_entries_total{denial="",protocol="ssh",verdict="allowed"}`] != "2" || got["inside_stays_total"] != "1" {
+		t.Errorf("two entries, one of them joined: %v", got)
+	}
+}
+
+func TestReadyNamesWhatKeepsPeopleOut(t *testing.T) {
+	h, gate, ctx := newHouse(t)
+	for want, s := range map[string]api.Status{
+		"": {Rules: api.Part{OK: true}, Database: api.Part{OK: true}, Recorder: api.Part{OK: true}, Doors: api.Part{OK: true}},
+		"not ready: database": {Rules: api.Part{OK: true}, Database: api.Part{Detail: "database postgres://inside@db: gone"},
+			Recorder: api.Part{OK: true}, Doors: api.Part{OK: true}},
+		"not ready: rules, database, recordings, doors": {},
+	} {
+		gate.status = s
+		err := h.Ready(ctx)
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestTheMetricsOfAHouseAreText(t *testing.T) {
+	h, _, ctx := newHouse(t)
+	body, err := h.Metrics(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(body)
+	if err != nil || !bytes.Contains(text, []byte("\ninside_build_info{")) {
+		t.Errorf("%v: %.200s", err, text)
+	}
+}
+
+// BenchmarkCountedDecision is what the numbers cost on the hot path.
+func BenchmarkCountedDecision(b *testing.B) {
+	m := NewMetrics()
+	for b.Loop() {
+		began := time.Now()
+		m.decided(time.Since(began))
+		m.refused(policy.SSH, policy.NoGrant)
+	}
+}
