@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/appliance/config"
 	"github.com/pawelmojski/inside/netfilter"
 	"github.com/pawelmojski/inside/policy"
@@ -43,6 +44,7 @@ type Appliance struct {
 	hostKeys *hostKeys
 	ledger   *ledger
 	live     *live
+	news     *Bus
 	doors    *doors
 	entries  map[policy.Protocol]proxy.Entry
 	gate     *netfilter.Gate // nil on a tower
@@ -82,6 +84,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
 	a.measure()
+	a.news = NewBus(a.clock.now)
 	a.doors = newDoors(func(from netip.Addr) {
 		a.log.Warn("turned away: too many connections that have not entered yet", "client", from)
 	})
@@ -198,6 +201,7 @@ func (a *Appliance) refresh(ctx context.Context) error {
 	}
 	a.book.Store(book)
 	a.metrics.bookBuild.Set(time.Since(began).Seconds())
+	a.news.Tell(api.NewsFacts, api.Facts{Revision: facts.Revision})
 	a.live.reconsider()
 	return nil
 }

@@ -28,6 +28,7 @@ type House struct {
 	Keys     Keys
 	Records  *os.Root // YYYY/MM/DD/SESSION
 	Now      func() time.Time
+	Bus      *Bus
 	Protect  []netip.Prefix // intercepted, with the ports; none on a tower
 	SSHPorts []uint16
 	RDPPorts []uint16

@@ -176,7 +176,10 @@ func (h *House) running(id string) (found policy.SessionID) {
 }
 
 func (h *House) wireSession(se policy.Session, live map[policy.SessionID]Traffic) api.Session {
-	b := h.Book()
+	return wireSession(h.Book(), h.Now(), se, live)
+}
+
+func wireSession(b *policy.Book, now time.Time, se policy.Session, live map[policy.SessionID]Traffic) api.Session {
 	names := namer{b}
 	wire := api.Session{
 		ID: string(se.ID), Stay: string(se.Stay), Grant: string(se.Grant),
@@ -191,7 +194,7 @@ func (h *House) wireSession(se policy.Session, live map[policy.SessionID]Traffic
 	}
 	if traffic, here := live[se.ID]; here {
 		wire.Live, wire.In, wire.Out = true, traffic.In, traffic.Out
-		wire.Until, _ = b.Standing(se.Grant, h.Now())
+		wire.Until, _ = b.Standing(se.Grant, now)
 	}
 	return wire
 }

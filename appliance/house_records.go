@@ -15,6 +15,7 @@ import (
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/store"
 )
 
 func (h *House) Entries(ctx context.Context, f api.EntryFilter) ([]api.Entry, error) {
@@ -25,16 +26,20 @@ func (h *House) Entries(ctx context.Context, f api.EntryFilter) ([]api.Entry, er
 	names := namer{h.Book()}
 	wire := make([]api.Entry, 0, len(entries))
 	for _, e := range entries {
-		wire = append(wire, api.Entry{
-			ID: e.ID, Time: e.Time, Gate: e.Gate, Client: e.Client.String(), Dest: e.Dest.String(),
-			Protocol: string(e.Protocol), Login: e.Login,
-			Person: names.person(e.Person), PersonID: string(e.Person),
-			Server: names.server(e.Server), ServerID: string(e.Server),
-			Grant: string(e.Grant), Session: string(e.Session),
-			Allowed: e.Denial == "", Denial: string(e.Denial), Sentence: e.Denial.Sentence(), Detail: e.Detail,
-		})
+		wire = append(wire, wireEntry(names, e))
 	}
 	return wire, nil
+}
+
+func wireEntry(names namer, e store.Entry) api.Entry {
+	return api.Entry{
+		ID: e.ID, Time: e.Time, Gate: e.Gate, Client: e.Client.String(), Dest: e.Dest.String(),
+		Protocol: string(e.Protocol), Login: e.Login,
+		Person: names.person(e.Person), PersonID: string(e.Person),
+		Server: names.server(e.Server), ServerID: string(e.Server),
+		Grant: string(e.Grant), Session: string(e.Session),
+		Allowed: e.Denial == "", Denial: string(e.Denial), Sentence: e.Denial.Sentence(), Detail: e.Detail,
+	}
 }
 
 // folder opens the folder a session's records lie in.

@@ -57,7 +57,7 @@ func newHouse(t *testing.T) (*House, *quietGate, context.Context) {
 			return err
 		},
 	}
-	ctx := api.WithActor(t.Context(), api.Actor{Name: "root", Admin: true})
+	ctx := api.WithActor(t.Context(), api.Actor{Name: "root", Role: api.Admin})
 	if err := h.Refresh(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,7 @@ func TestAChangeTheGateHasNotActedOnSaysSo(t *testing.T) {
 func TestWhoDidItIsWrittenDown(t *testing.T) {
 	h, gate, ctx := newHouse(t)
 	se := entered(t, h, ctx, "gate-1")
-	jon := api.WithActor(ctx, api.Actor{Name: "jon", Admin: true})
+	jon := api.WithActor(ctx, api.Actor{Name: "jon", Role: api.Admin})
 	gate.sessions[se.ID] = Traffic{}
 	must[api.Session](t)(h.KillSession(jon, string(se.ID)[:8]))
 	must[api.Stay](t)(h.EndStay(jon, "1"))

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
 )
 
@@ -21,8 +22,9 @@ type live struct {
 }
 
 type openStay struct {
-	grant policy.GrantID
-	timer *time.Timer
+	person policy.PersonID
+	grant  policy.GrantID
+	timer  *time.Timer
 }
 
 var _ Live = (*live)(nil)
@@ -37,15 +39,15 @@ func (l *live) add(v *visit, se policy.Session) {
 	l.mu.Lock()
 	l.sessions[se.ID] = v
 	l.mu.Unlock()
-	l.addStay(se.Stay, se.Grant)
+	l.addStay(se.Stay, se.Person, se.Grant)
 	v.reconsider()
 }
 
-func (l *live) addStay(id policy.StayID, g policy.GrantID) {
+func (l *live) addStay(id policy.StayID, p policy.PersonID, g policy.GrantID) {
 	l.mu.Lock()
 	_, known := l.stays[id]
 	if !known {
-		l.stays[id] = &openStay{grant: g}
+		l.stays[id] = &openStay{person: p, grant: g}
 	}
 	l.mu.Unlock()
 	if !known {
@@ -54,7 +56,10 @@ func (l *live) addStay(id policy.StayID, g policy.GrantID) {
 }
 
 // moved notes that a session rests on another stay now.
-func (l *live) moved(v *visit, se policy.Session) { l.addStay(se.Stay, se.Grant) }
+func (l *live) moved(v *visit, se policy.Session) {
+	l.addStay(se.Stay, se.Person, se.Grant)
+	l.house.tellSession(se)
+}
 
 func (l *live) remove(v *visit) {
 	l.mu.Lock()
@@ -133,6 +138,7 @@ func (l *live) EndStay(id policy.StayID, why policy.EndCause) {
 	if open {
 		l.house.log.Info("stay ended", "stay", id, "cause", string(why))
 		l.house.ledger.endStay(id, l.house.clock.now(), why)
+		l.house.tellStay(id, st.person, st.grant, api.StayEnded, why)
 	}
 }
 
@@ -140,6 +146,26 @@ func (v *visit) stay() policy.StayID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.session.Stay
+}
+
+// present reports whether this gate carries a session of the stay, other than
+// one.
+func (l *live) present(id policy.StayID, but policy.SessionID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for session, v := range l.sessions {
+		if session != but && v.stay() == id {
+			return true
+		}
+	}
+	return false
+}
+
+// isOpen reports whether a stay has not ended, as far as this gate knows.
+func (l *live) isOpen(id policy.StayID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stays[id] != nil
 }
 
 // EndSession ends one session and reports whether this gate carries it.
@@ -189,7 +215,7 @@ func (l *live) resume(ctx context.Context) error {
 		return err
 	}
 	for _, st := range stays {
-		l.addStay(st.ID, st.Grant)
+		l.addStay(st.ID, st.Person, st.Grant)
 	}
 	return nil
 }

@@ -19,19 +19,25 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 	if err != nil {
 		return nil, err
 	}
-	house := &House{
-		Gate: a.cfg.Gate.Name, Store: a.store, Book: a.book.Load, Refresh: a.refresh,
-		Live: a.live, Numbers: a.metrics, Keys: a.hostKeys, Records: a.records.root, Now: a.clock.now,
-	}
-	if a.cfg.Intercept != nil {
-		house.Protect, house.SSHPorts, house.RDPPorts = a.cfg.Intercept.Protect, a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts
-	}
+	house := a.house()
 	keepers.Go(func() {
 		if err := api.Serve(ctx, socket, house); err != nil && ctx.Err() == nil {
 			stop(fmt.Errorf("api: %w", err))
 		}
 	})
 	return socket, nil
+}
+
+// house is what the API is answered by.
+func (a *Appliance) house() *House {
+	h := &House{
+		Gate: a.cfg.Gate.Name, Store: a.store, Book: a.book.Load, Refresh: a.refresh,
+		Live: a.live, Numbers: a.metrics, Keys: a.hostKeys, Records: a.records.root, Now: a.clock.now, Bus: a.news,
+	}
+	if a.cfg.Intercept != nil {
+		h.Protect, h.SSHPorts, h.RDPPorts = a.cfg.Intercept.Protect, a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts
+	}
+	return h
 }
 
 // Status says of each part of the gate whether it works.

@@ -18,6 +18,7 @@ func insider(t *testing.T, g policy.Grant) (*Appliance, *visit) {
 	a := &Appliance{clock: newMoments(), log: slog.New(slog.DiscardHandler), metrics: NewMetrics()}
 	a.ledger = newLedger(nil, a.metrics, a.log)
 	a.live = newLive(a)
+	a.news = NewBus(a.clock.now)
 	turn(t, a, g)
 	client, far := net.Pipe()
 	t.Cleanup(func() { client.Close(); far.Close() })

@@ -154,6 +154,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	v.house.log.Info("entered", "person", verdict.Person.Name, "server", verdict.Server.Name, "login", login,
 		"grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until)
 	v.house.live.add(v, se)
+	v.house.tellEntered(se, joined)
 	return se, nil
 }
 
@@ -278,7 +279,9 @@ func (v *visit) leave(err error) {
 		v.house.log.Error("event log not closed", "session", se.ID, "error", err)
 	}
 	v.house.log.Info("left", "session", se.ID, "stay", se.Stay, "cause", string(why), "error", err)
-	v.house.ledger.leave(se.ID, v.house.clock.now(), why)
+	se.End, se.Cause = v.house.clock.now(), why
+	v.house.ledger.leave(se.ID, se.End, why)
+	v.house.tellLeft(se)
 }
 
 // causeOf finds why a session ended: what the house said, if it spoke first,
@@ -332,4 +335,5 @@ func (v *visit) writeRefusal(err error) {
 	v.house.log.Info("denied", "client", e.Client, "dest", e.Dest, "login", login, "denial", string(e.Denial), "detail", detail)
 	v.house.metrics.refused(e.Protocol, e.Denial)
 	v.house.ledger.deny(e)
+	v.house.tellDenied(e)
 }

@@ -16,13 +16,9 @@ const adminGroup = "inside"
 
 // An Actor is who asks. Its name goes into the audit trail.
 type Actor struct {
-	Name  string // "root", "jon"
-	Admin bool
+	Name string // "root", "jon", "token:ci"
+	Role Role
 }
-
-// may reports whether the actor has a permission. A route that declares none
-// is for nobody.
-func (a Actor) may(p permission) bool { return p == toKnock || a.Admin && p != 0 }
 
 type actorKey struct{}
 
@@ -61,7 +57,11 @@ func peerActor(c net.Conn) Actor {
 	if err != nil || peer == nil {
 		return Actor{}
 	}
-	return Actor{Name: userName(peer.Uid), Admin: peer.Uid == 0 || peer.Uid == uint32(os.Geteuid()) || holdsAdmin(groups)}
+	a := Actor{Name: userName(peer.Uid)}
+	if peer.Uid == 0 || peer.Uid == uint32(os.Geteuid()) || holdsAdmin(groups) {
+		a.Role = Admin
+	}
+	return a
 }
 
 func holdsAdmin(groups []uint32) bool {

@@ -8,11 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
 )
 
 const (
 	prefix = "/api/v1"
+
+	mediaJSON = "application/json"
 
 	// maxBody bounds a request's body: the longest is a private host key.
 	maxBody = 1 << 20
@@ -21,22 +24,30 @@ const (
 	patience = 30 * time.Second
 )
 
-// A permission is what a route needs; actors have them or not.
-type permission int
-
-const (
-	toLook   permission = iota + 1 // read names, grants, stays, entries
-	toChange                       // anything that changes the facts or ends a session
-	toWatch                        // see what a person saw: recordings and events
-	toKnock                        // ask whether the gate serves; open to everybody
-)
-
 // A route is one line of the table in routes.go.
 type route struct {
 	method, path string
 	need         permission
-	serve        func(h House, w http.ResponseWriter, r *http.Request) error
+	call
 }
+
+// A call is how a route is answered, and the types it takes and gives.
+type call struct {
+	kind  kind
+	in    reflect.Type // of the query, or of the body of a change
+	out   reflect.Type // nil for a stream
+	media string       // of the answer
+	serve func(h House, w http.ResponseWriter, r *http.Request) error
+}
+
+// A kind of call has its own bounds: see route.context.
+type kind int
+
+const (
+	question kind = iota + 1 // answered at once
+	change                   // carried to its end
+	live                     // goes on for as long as somebody reads
+)
 
 // NewHandler serves a house. Streams end with closing; other calls are let
 // finish.
@@ -76,7 +87,7 @@ func guard(next http.Handler) http.Handler {
 func (rt route) handler(closing context.Context, h House) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a := actor(r.Context()); !a.may(rt.need) {
-			NewProblem(CodeForbidden, fmt.Sprintf("%q is not an admin of this gate", a.Name), "admins are root and the members of group "+adminGroup).write(w)
+			a.refused(rt.need).write(w)
 			return
 		}
 		ctx, cancel := rt.context(closing, r.Context())
@@ -90,10 +101,10 @@ func (rt route) handler(closing context.Context, h House) http.Handler {
 // context bounds a call. A change that has begun is carried to its end even
 // if the caller hangs up: half of it would be a fact that nobody acted on.
 func (rt route) context(closing, asked context.Context) (context.Context, context.CancelFunc) {
-	switch rt.need {
-	case toChange:
+	switch rt.kind {
+	case change:
 		return context.WithTimeout(context.WithoutCancel(asked), patience)
-	case toWatch:
+	case live:
 		ctx, cancel := context.WithCancel(asked)
 		stop := context.AfterFunc(closing, cancel)
 		return ctx, func() { stop(); cancel() }
@@ -118,8 +129,8 @@ func answerError(w http.ResponseWriter, r *http.Request, err error) {
 type none struct{}
 
 // ask adapts a question: its input comes from the query.
-func ask[In, Out any](f func(h House, r *http.Request, in In) (Out, error)) func(House, http.ResponseWriter, *http.Request) error {
-	return func(h House, w http.ResponseWriter, r *http.Request) error {
+func ask[In, Out any](f func(h House, r *http.Request, in In) (Out, error)) call {
+	return call{question, reflect.TypeFor[In](), reflect.TypeFor[Out](), mediaJSON, func(h House, w http.ResponseWriter, r *http.Request) error {
 		var in In
 		if err := decodeQuery(r.URL.Query(), &in); err != nil {
 			return NewProblem(CodeBadRequest, err.Error(), "")
@@ -129,12 +140,12 @@ func ask[In, Out any](f func(h House, r *http.Request, in In) (Out, error)) func
 			return err
 		}
 		return answer(w, out)
-	}
+	}}
 }
 
 // tell adapts a change: its input comes from the body.
-func tell[In, Out any](f func(h House, r *http.Request, in In) (Out, error)) func(House, http.ResponseWriter, *http.Request) error {
-	return func(h House, w http.ResponseWriter, r *http.Request) error {
+func tell[In, Out any](f func(h House, r *http.Request, in In) (Out, error)) call {
+	return call{change, reflect.TypeFor[In](), reflect.TypeFor[Out](), mediaJSON, func(h House, w http.ResponseWriter, r *http.Request) error {
 		var in In
 		if err := decodeBody(w, r, &in); err != nil {
 			return err
@@ -144,12 +155,12 @@ func tell[In, Out any](f func(h House, r *http.Request, in In) (Out, error)) fun
 			return err
 		}
 		return answer(w, out)
-	}
+	}}
 }
 
 // stream adapts an answer that is read bit by bit, perhaps for hours.
-func stream[In any](contentType string, f func(h House, r *http.Request, in In) (io.ReadCloser, error)) func(House, http.ResponseWriter, *http.Request) error {
-	return func(h House, w http.ResponseWriter, r *http.Request) error {
+func stream[In any](contentType string, f func(h House, r *http.Request, in In) (io.ReadCloser, error)) call {
+	return call{live, reflect.TypeFor[In](), nil, contentType, func(h House, w http.ResponseWriter, r *http.Request) error {
 		var in In
 		if err := decodeQuery(r.URL.Query(), &in); err != nil {
 			return NewProblem(CodeBadRequest, err.Error(), "")
@@ -162,7 +173,7 @@ func stream[In any](contentType string, f func(h House, r *http.Request, in In) 
 		w.Header().Set("Content-Type", contentType)
 		copyLive(w, body)
 		return nil
-	}
+	}}
 }
 
 // copyLive sends each piece as it comes. A reader that no longer takes bytes,
@@ -216,7 +227,7 @@ func answer(w http.ResponseWriter, out any) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", mediaJSON)
 	w.Write(append(body, '\n'))
 	return nil
 }

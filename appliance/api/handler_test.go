@@ -265,7 +265,7 @@ func (s *slow) RevokeGrant(ctx context.Context, id string) (Grant, error) {
 
 func TestAChangeGoesOnWhenItsCallerHangsUp(t *testing.T) {
 	asked, hangUp := context.WithCancel(t.Context())
-	ctx, cancel := route{need: toChange}.context(t.Context(), asked)
+	ctx, cancel := route{call: call{kind: change}}.context(t.Context(), asked)
 	defer cancel()
 	hangUp()
 	if ctx.Err() != nil {

@@ -4,7 +4,7 @@ import "time"
 
 // An Entry is one attempt to get in.
 type Entry struct {
-	ID       int64     `json:"id"`
+	ID       int64     `json:"id,omitempty"` // none in news: it is not written down yet
 	Time     time.Time `json:"time"`
 	Gate     string    `json:"gate"`
 	Client   string    `json:"client"`

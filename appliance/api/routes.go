@@ -94,16 +94,16 @@ var grantRoutes = []route{
 	{"GET", "/grants", toLook, ask(func(h House, r *http.Request, f GrantFilter) ([]Grant, error) {
 		return h.Grants(r.Context(), f)
 	})},
-	{"POST", "/grants", toChange, tell(func(h House, r *http.Request, g NewGrant) (Grant, error) {
+	{"POST", "/grants", toOperate, tell(func(h House, r *http.Request, g NewGrant) (Grant, error) {
 		return h.CreateGrant(r.Context(), g)
 	})},
 	{"GET", "/grants/{id}", toLook, ask(func(h House, r *http.Request, _ none) (Grant, error) {
 		return h.Grant(r.Context(), r.PathValue("id"))
 	})},
-	{"PATCH", "/grants/{id}", toChange, tell(func(h House, r *http.Request, e NewEnd) (Grant, error) {
+	{"PATCH", "/grants/{id}", toOperate, tell(func(h House, r *http.Request, e NewEnd) (Grant, error) {
 		return h.SetGrantEnd(r.Context(), r.PathValue("id"), e)
 	})},
-	{"POST", "/grants/{id}/revoke", toChange, tell(func(h House, r *http.Request, _ none) (Grant, error) {
+	{"POST", "/grants/{id}/revoke", toOperate, tell(func(h House, r *http.Request, _ none) (Grant, error) {
 		return h.RevokeGrant(r.Context(), r.PathValue("id"))
 	})},
 	{"GET", "/grants/{id}/history", toLook, ask(func(h House, r *http.Request, _ none) ([]Change, error) {
@@ -115,7 +115,7 @@ var insideRoutes = []route{
 	{"GET", "/stays", toLook, ask(func(h House, r *http.Request, f StayFilter) ([]Stay, error) {
 		return h.Stays(r.Context(), f)
 	})},
-	{"POST", "/stays/{id}/end", toChange, tell(func(h House, r *http.Request, _ none) (Stay, error) {
+	{"POST", "/stays/{id}/end", toOperate, tell(func(h House, r *http.Request, _ none) (Stay, error) {
 		return h.EndStay(r.Context(), r.PathValue("id"))
 	})},
 	{"GET", "/sessions", toLook, ask(func(h House, r *http.Request, f SessionFilter) ([]Session, error) {
@@ -124,7 +124,7 @@ var insideRoutes = []route{
 	{"GET", "/sessions/{id}", toLook, ask(func(h House, r *http.Request, _ none) (Session, error) {
 		return h.Session(r.Context(), r.PathValue("id"))
 	})},
-	{"POST", "/sessions/{id}/kill", toChange, tell(func(h House, r *http.Request, _ none) (Session, error) {
+	{"POST", "/sessions/{id}/kill", toOperate, tell(func(h House, r *http.Request, _ none) (Session, error) {
 		return h.KillSession(r.Context(), r.PathValue("id"))
 	})},
 }

@@ -167,11 +167,14 @@ func TestEveryRouteDeclaresAPermissionAndTheClientUsesIt(t *testing.T) {
 	var mu sync.Mutex
 	mux := http.NewServeMux()
 	for _, rt := range routes {
-		if rt.need < toLook || rt.need > toWatch {
-			t.Errorf("%s %s declares no permission", rt.method, rt.path)
+		if rt.need < toLook || rt.need > toChange {
+			t.Errorf("%s %s declares no permission: see role.go for those there are", rt.method, rt.path)
 		}
-		if changes := rt.method != "GET"; changes != (rt.need == toChange) {
-			t.Errorf("%s %s has the permission %d", rt.method, rt.path, rt.need)
+		if changes := rt.method != "GET"; changes != (rt.kind == change) {
+			t.Errorf("%s %s: what changes is not asked with GET, and nothing else changes", rt.method, rt.path)
+		}
+		if changes := rt.kind == change; changes && rt.need < toOperate {
+			t.Errorf("%s %s changes something for everybody who may look", rt.method, rt.path)
 		}
 		mux.HandleFunc(rt.method+" "+prefix+rt.path, func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
@@ -206,10 +209,10 @@ func (addr toServer) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func TestARouteWithoutAPermissionIsForNobody(t *testing.T) {
 	h := new(stub)
-	rt := route{"GET", "/persons", 0, routes[0].serve}
+	rt := route{"GET", "/persons", 0, routes[0].call}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "http://inside/api/v1/persons", nil)
-	r = r.WithContext(WithActor(r.Context(), Actor{"root", true}))
+	r = r.WithContext(WithActor(r.Context(), Actor{"root", Admin}))
 	rt.handler(t.Context(), h).ServeHTTP(w, r)
 	if w.Code != http.StatusForbidden || h.last() != "" {
 		t.Errorf("got %d %s, and the house saw %q", w.Code, w.Body, h.last())
