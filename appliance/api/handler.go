@@ -128,16 +128,24 @@ func answerError(w http.ResponseWriter, r *http.Request, err error) {
 // none is the input of a call that takes none.
 type none struct{}
 
-// ask adapts a question: its input comes from the query.
+// ask adapts a question: its input comes from the query. Lists are answered
+// as CSV where that is asked for.
 func ask[In, Out any](f func(h House, r *http.Request, in In) (Out, error)) call {
 	return call{question, reflect.TypeFor[In](), reflect.TypeFor[Out](), mediaJSON, func(h House, w http.ResponseWriter, r *http.Request) error {
 		var in In
-		if err := decodeQuery(r.URL.Query(), &in); err != nil {
+		query, asCSV, err := formOf[Out](r)
+		if err != nil {
+			return err
+		}
+		if err := decodeQuery(query, &in); err != nil {
 			return NewProblem(CodeBadRequest, err.Error(), "")
 		}
 		out, err := f(h, r, in)
 		if err != nil {
 			return err
+		}
+		if asCSV {
+			return newCSVAnswer(w).Write(out)
 		}
 		return answer(w, out)
 	}}

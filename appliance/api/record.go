@@ -23,9 +23,13 @@ type Entry struct {
 	Detail   string    `json:"detail,omitempty"`
 }
 
-// EntryFilter limits a list of entries.
+// EntryFilter limits a list of entries, newest first.
 type EntryFilter struct {
-	Limit int `query:"limit"` // 0: 100
+	Answer string `query:"answer"` // "allowed", "denied"; "": both
+	Person string `query:"person"`
+	Server string `query:"server"`
+	After  string `query:"after"` // the id of the last entry seen
+	Limit  int    `query:"limit"` // 0: 100
 }
 
 // An Event is one thing that happened in a session.

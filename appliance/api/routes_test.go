@@ -121,19 +121,19 @@ func calls() map[string]func(context.Context, House) error {
 		},
 		"RevokeGrant[1]":  func(ctx context.Context, h House) error { _, err := h.RevokeGrant(ctx, "1"); return err },
 		"GrantHistory[1]": func(ctx context.Context, h House) error { _, err := h.GrantHistory(ctx, "1"); return err },
-		"Stays[{All:true Limit:5}]": func(ctx context.Context, h House) error {
-			_, err := h.Stays(ctx, StayFilter{true, 5})
+		"Stays[{All:true Person: PersonGroup: Server: Group:" + awkward + " Grant: From:2026-12-24 10:00:00.000123 +0000 UTC To:0001-01-01 00:00:00 +0000 UTC After:7 Limit:5}]": func(ctx context.Context, h House) error {
+			_, err := h.Stays(ctx, StayFilter{All: true, Group: awkward, From: at, After: "7", Limit: 5})
 			return err
 		},
 		"EndStay[1]": func(ctx context.Context, h House) error { _, err := h.EndStay(ctx, "1"); return err },
-		"Sessions[{All:false Stay:1 Limit:0}]": func(ctx context.Context, h House) error {
+		"Sessions[{All:false Stay:1 After: Limit:0}]": func(ctx context.Context, h House) error {
 			_, err := h.Sessions(ctx, SessionFilter{Stay: "1"})
 			return err
 		},
 		"Session[abcd]":     func(ctx context.Context, h House) error { _, err := h.Session(ctx, "abcd"); return err },
 		"KillSession[abcd]": func(ctx context.Context, h House) error { _, err := h.KillSession(ctx, "abcd"); return err },
-		"Entries[{Limit:3}]": func(ctx context.Context, h House) error {
-			_, err := h.Entries(ctx, EntryFilter{3})
+		"Entries[{Answer:denied Person: Server: After: Limit:3}]": func(ctx context.Context, h House) error {
+			_, err := h.Entries(ctx, EntryFilter{Answer: "denied", Limit: 3})
 			return err
 		},
 		"Events[abcd]":     func(ctx context.Context, h House) error { return bodies(h.Events(ctx, "abcd")) },

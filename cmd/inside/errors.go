@@ -107,10 +107,10 @@ func exitOf(p *api.Problem) int {
 	return exitError
 }
 
-func (c *cli) error(text string) { fmt.Fprintf(c.err, "inside: error: %s\n", escape(text)) }
+func (c *cli) error(text string) { fmt.Fprintf(c.err, "inside: error: %s\n", api.Escape(text)) }
 
 func (c *cli) hint(text string) {
 	if text != "" {
-		fmt.Fprintf(c.err, "inside: hint: %s\n", escape(text))
+		fmt.Fprintf(c.err, "inside: hint: %s\n", api.Escape(text))
 	}
 }

@@ -49,7 +49,7 @@ func (c *cli) explain(e api.Explanation) error {
 		}
 		return no
 	}
-	fmt.Fprintln(c.out, escape(answer(e)))
+	fmt.Fprintln(c.out, api.Escape(answer(e)))
 	if len(e.Ways) > 0 {
 		l := list{head: []string{"FROM", "LABEL", "BY", "ANSWER", "GRANT", "UNTIL"}}
 		for _, w := range e.Ways {

@@ -33,11 +33,30 @@ func (c *cli) hostKeyShow() *cobra.Command {
 			for _, k := range keys.Pinned {
 				l.add("of the server", k.Type, k.Fingerprint, k.Pinned, k.By)
 			}
+			if c.csv {
+				return api.NewCSV(c.out).Write(bothSides(keys))
+			}
 			return c.list(keys, l)
 		},
 	}
 	cmd.Flags().StringVar(&f.Address, "address", "", addressUsage)
 	return c.csvFlag(cmd)
+}
+
+// A sideKey is a key and whose it is, as a line of a list.
+type sideKey struct {
+	Side string `json:"side"` // "gate", "server"
+	api.PublicKey
+}
+
+func bothSides(keys api.HostKeyList) (all []sideKey) {
+	for _, k := range keys.Gate {
+		all = append(all, sideKey{"gate", k})
+	}
+	for _, k := range keys.Pinned {
+		all = append(all, sideKey{"server", k})
+	}
+	return all
 }
 
 func (c *cli) hostKeyImport() *cobra.Command {

@@ -11,17 +11,18 @@ package main
 //   - Whatever came from elsewhere (names, logins, reasons, errors) is escaped
 //     on its way out: no byte of it may move a cursor, break a table or turn
 //     the direction of the text.
-//   - --json prints what the API answered, --csv is for lists.
+//   - --json prints what the API answered; --csv, for lists, the same fields.
 
 import (
 	"bytes"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/pawelmojski/inside/appliance/api"
 )
 
 // A list is a table. Cells are strings, lists of strings, numbers, and times.
@@ -33,13 +34,13 @@ type list struct {
 
 func (l *list) add(cells ...any) { l.rows = append(l.rows, cells) }
 
-// list prints what the API answered: as JSON, or as the table made of it.
+// list prints what the API answered: as JSON or CSV, or as the table made of it.
 func (c *cli) list(answer any, l list) error {
 	switch {
 	case c.json:
 		return c.printJSON(answer)
 	case c.csv:
-		return l.csv(c.out)
+		return api.NewCSV(c.out).Write(answer)
 	case len(l.rows) == 0:
 		c.note("none")
 		return nil
@@ -52,14 +53,14 @@ func (c *cli) say(answer any, notes []string, format string, args ...any) error 
 	if c.json {
 		return c.printJSON(answer)
 	}
-	_, err := fmt.Fprintln(c.out, escape(fmt.Sprintf(format, args...)))
+	_, err := fmt.Fprintln(c.out, api.Escape(fmt.Sprintf(format, args...)))
 	for _, n := range notes {
 		c.note(n)
 	}
 	return err
 }
 
-func (c *cli) note(text string) { fmt.Fprintf(c.err, "inside: note: %s\n", escape(text)) }
+func (c *cli) note(text string) { fmt.Fprintf(c.err, "inside: note: %s\n", api.Escape(text)) }
 
 // printJSON prints JSON that is safe on a terminal: encoding/json escapes
 // control characters below U+0020 only.
@@ -71,7 +72,7 @@ func (c *cli) printJSON(answer any) error {
 	if err := enc.Encode(answer); err != nil {
 		return err
 	}
-	_, err := io.WriteString(c.out, escapeJSON(b.String()))
+	_, err := io.WriteString(c.out, api.EscapeJSON(b.String()))
 	return err
 }
 
@@ -96,35 +97,21 @@ func (l list) shown(column int, cell any) string {
 	if id, ok := cell.(sessionID); ok {
 		cell = short(string(id))
 	}
-	text := escape(cellText(cell, clock))
+	text := api.Escape(cellText(cell))
 	if !l.wide || column < len(l.head)-1 {
 		text = shorten(text)
 	}
 	return firstOf(text, "-")
 }
 
-func (l list) csv(w io.Writer) error {
-	out := csv.NewWriter(w)
-	out.Write(l.head)
-	for _, cells := range l.rows {
-		texts := make([]string, len(cells))
-		for i, cell := range cells {
-			texts[i] = inert(escape(cellText(cell, utc)))
-		}
-		out.Write(texts)
-	}
-	out.Flush()
-	return out.Error()
-}
-
-func cellText(cell any, moment func(time.Time) string) string {
+func cellText(cell any) string {
 	switch v := cell.(type) {
 	case string:
 		return v
 	case []string:
 		return strings.Join(v, ", ")
 	case time.Time:
-		return moment(v)
+		return clock(v)
 	}
 	return fmt.Sprint(cell)
 }
@@ -146,14 +133,6 @@ func clock(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05")
 }
 
-// utc is a time for machines.
-func utc(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
-}
-
 // moment is a time in a sentence.
 func moment(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
 
@@ -170,7 +149,7 @@ func (f *fields) add(name string, cell any) {
 func (f *fields) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for i, name := range f.names {
-		if text := escape(cellText(f.cells[i], clock)); text != "" {
+		if text := api.Escape(cellText(f.cells[i])); text != "" {
 			fmt.Fprintf(t, "%s\t%s\n", name, text)
 		}
 	}

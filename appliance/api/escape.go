@@ -1,4 +1,4 @@
-package main
+package api
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	"unicode/utf8"
 )
 
-// escape makes text safe to show: what is not a letter, mark, number, sign or
+// Escape makes text safe to show: what is not a letter, mark, number, sign or
 // plain space becomes its code. This covers control characters of both kinds
 // (C0, C1), the marks that turn the direction of text (U+202E and its like),
 // and what is not UTF-8.
-func escape(s string) string {
+func Escape(s string) string {
 	return escapeWith(s, func(b *strings.Builder, r rune, raw string) {
 		switch {
 		case r == utf8.RuneError && len(raw) == 1:
@@ -26,9 +26,9 @@ func escape(s string) string {
 	})
 }
 
-// escapeJSON does the same to JSON text, in the way JSON writes codes. Outside
+// EscapeJSON does the same to JSON text, in the way JSON writes codes. Outside
 // of strings JSON has nothing to escape but the ends of lines.
-func escapeJSON(s string) string {
+func EscapeJSON(s string) string {
 	return escapeWith(s, func(b *strings.Builder, r rune, raw string) {
 		switch {
 		case r == '\n':
@@ -71,12 +71,4 @@ func isPlain(s string) bool {
 		}
 	}
 	return true
-}
-
-// inert keeps a spreadsheet from taking a cell for a formula (ASVS 1.2.10).
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r\x00", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }
