@@ -11,6 +11,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
 )
 
 // usualLength is how long a grant lasts for which no length was given.
@@ -341,17 +342,12 @@ func (h *House) GrantHistory(ctx context.Context, id string) ([]api.Change, erro
 	if err != nil {
 		return nil, err
 	}
-	rows, err := h.Store.AuditRows(ctx, math.MaxInt32)
+	rows, err := h.Store.AuditRows(ctx, store.AuditFilter{Object: "grant " + string(g.ID), Limit: math.MaxInt32})
 	if err != nil {
 		return nil, asProblem(err, "")
 	}
-	changes := []api.Change{}
-	for _, row := range slices.Backward(rows) {
-		if row.Object == "grant "+string(g.ID) {
-			changes = append(changes, api.Change(row))
-		}
-	}
-	return changes, nil
+	slices.Reverse(rows)
+	return wireChanges(rows), nil
 }
 
 func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {

@@ -269,7 +269,7 @@ func TestWhoDidItIsWrittenDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	body.Close()
-	rows := must[[]store.AuditRow](t)(h.Store.AuditRows(ctx, 4))
+	rows := must[[]store.AuditRow](t)(h.Store.AuditRows(ctx, store.AuditFilter{By: "jon"}))
 	var got []string
 	for _, row := range rows {
 		got = append(got, row.By+" "+row.Action+" "+row.Object)

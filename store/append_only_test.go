@@ -18,16 +18,20 @@ func TestTheDatabaseRefusesToChangeTheRecord(t *testing.T) {
 		if err := s.Deny(t.Context(), store.Entry{Gate: "gate-1", Denial: policy.NoGrant}); err != nil {
 			t.Fatal(err)
 		}
+		execute(t, raw(t, url), "INSERT INTO heads (link, gate, at, hash, signer, signature) VALUES (1, 'gate-1', 1, '', '', '')")
 		attempts := []string{
 			"UPDATE audit SET actor = 'nobody'", "DELETE FROM audit", "DELETE FROM audit WHERE id = 1",
 			"INSERT INTO audit SELECT * FROM audit ON CONFLICT (id) DO UPDATE SET actor = 'nobody'",
 			"UPDATE entries SET login = 'nobody'", "DELETE FROM entries",
+			"UPDATE heads SET link = 0", "DELETE FROM heads", "DELETE FROM chain",
 		}
 		if isPostgres(url) {
-			attempts = append(attempts, "TRUNCATE audit", "TRUNCATE entries")
+			attempts = append(attempts, "TRUNCATE audit", "TRUNCATE entries", "TRUNCATE heads", "TRUNCATE chain")
 		} else {
 			attempts[3] = "INSERT INTO audit SELECT * FROM audit WHERE true ON CONFLICT (id) DO UPDATE SET actor = 'nobody'" // SQLite's grammar needs the WHERE
-			attempts = append(attempts, "REPLACE INTO audit SELECT id, at, 'nobody', action, object, detail FROM audit",
+			attempts = append(attempts, "REPLACE INTO audit SELECT id, at, 'nobody', action, object, detail, was, became, link, hash FROM audit",
+				"REPLACE INTO audit SELECT id + 9, at, 'nobody', action, object, detail, was, became, link, hash FROM audit",
+				"REPLACE INTO chain SELECT * FROM chain",
 				"INSERT OR REPLACE INTO entries SELECT * FROM entries")
 		}
 		db := raw(t, url)

@@ -27,7 +27,7 @@ type Entry struct {
 	Session  policy.SessionID // of an allowed entry
 }
 
-const entryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session"
+const entryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session, link, hash"
 
 // Deny writes a denied entry. A zero Time is now. What a stranger may have
 // chosen, the login and the detail, is made readable and never a reason not to
@@ -47,18 +47,43 @@ func (s *Store) Deny(ctx context.Context, e Entry) error {
 	})
 }
 
+// entryRow are the columns of an entry as they lie in the table.
+type entryRow struct {
+	id, at                                              int64
+	gate, client, dest, protocol, login, person, server string
+	grant                                               int64
+	denial, detail, session                             string
+	link                                                int64
+	hash                                                string
+}
+
+// sum is the hash the row must have behind prev.
+func (e entryRow) sum(prev string) string {
+	return linkHash(prev, "entries", e.link, e.id, e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server,
+		e.grant, e.denial, e.detail, e.session)
+}
+
 // insertEntry is the last statement of its transaction, because it holds the
-// counter that every other one needs.
+// lock that every other one needs.
 func insertEntry(ctx context.Context, tx *sql.Tx, e Entry) error {
-	id, err := next(ctx, tx, "entry")
+	p, err := nextPlace(ctx, tx, nextEntry)
 	if err != nil {
 		return err
 	}
 	grant, _ := idNumber(string(e.Grant)) // a grant that is no number is none
-	_, err = tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-		id, micros(e.Time), e.Gate, addrPortText(e.Client), addrPortText(e.Dest), readable(string(e.Protocol), maxName),
-		readable(e.Login, maxText), e.Person, e.Server, grant, e.Denial, readable(e.Detail, maxDetail), e.Session)
-	return err
+	r := entryRow{
+		id: p.id, at: micros(e.Time), gate: e.Gate, client: addrPortText(e.Client), dest: addrPortText(e.Dest),
+		protocol: readable(string(e.Protocol), maxName), login: readable(e.Login, maxText),
+		person: string(e.Person), server: string(e.Server), grant: grant,
+		denial: string(e.Denial), detail: readable(e.Detail, maxDetail), session: string(e.Session), link: p.link,
+	}
+	r.hash = r.sum(p.prev)
+	_, err = tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+		r.id, r.at, r.gate, r.client, r.dest, r.protocol, r.login, r.person, r.server, r.grant, r.denial, r.detail, r.session, r.link, r.hash)
+	if err != nil {
+		return err
+	}
+	return closeLink(ctx, tx, r.hash)
 }
 
 // Entries, newest first; limit 0 is 100.
@@ -71,16 +96,24 @@ func (s *Store) Entries(ctx context.Context, limit int) ([]Entry, error) {
 	return entries, err
 }
 
-func readEntry(r row) (e Entry, err error) {
-	var at, grant int64
-	var client, dest string
-	if err := r.Scan(&e.ID, &at, &e.Gate, &client, &dest, &e.Protocol, &e.Login, &e.Person, &e.Server, &grant, &e.Denial, &e.Detail, &e.Session); err != nil {
+func readEntryColumns(r row) (e entryRow, err error) {
+	return e, r.Scan(&e.id, &e.at, &e.gate, &e.client, &e.dest, &e.protocol, &e.login, &e.person, &e.server, &e.grant,
+		&e.denial, &e.detail, &e.session, &e.link, &e.hash)
+}
+
+func readEntry(r row) (Entry, error) {
+	c, err := readEntryColumns(r)
+	if err != nil {
+		return Entry{}, err
+	}
+	e := Entry{
+		ID: c.id, Time: moment(c.at), Gate: c.gate, Protocol: policy.Protocol(c.protocol), Login: c.login,
+		Person: policy.PersonID(c.person), Server: policy.ServerID(c.server), Grant: policy.GrantID(numberID(c.grant)),
+		Denial: policy.Denial(c.denial), Detail: c.detail, Session: policy.SessionID(c.session),
+	}
+	if e.Client, err = parseAddrPort(c.client); err != nil {
 		return e, err
 	}
-	e.Time, e.Grant = moment(at), policy.GrantID(numberID(grant))
-	if e.Client, err = parseAddrPort(client); err != nil {
-		return e, err
-	}
-	e.Dest, err = parseAddrPort(dest)
+	e.Dest, err = parseAddrPort(c.dest)
 	return e, err
 }

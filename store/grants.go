@@ -27,7 +27,7 @@ func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (pol
 		return policy.Grant{}, err
 	}
 	err := s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
-		who, where, err := parties(ctx, tx, g)
+		became, err := knownGrant(ctx, tx, g)
 		if err != nil {
 			return deed{}, err
 		}
@@ -36,12 +36,16 @@ func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (pol
 			return deed{}, err
 		}
 		g.ID = policy.GrantID(numberID(n))
+		became.ID = g.ID
 		_, err = tx.ExecContext(ctx, "INSERT INTO grants ("+grantColumns+`)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 			n, g.Person, g.PersonGroup, g.Server, g.ServerGroup,
 			lines(g.Protocols), lines(g.Logins), prefixText(g.From), int64(g.Forwarding),
 			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy)
-		return deed{"grant.create", "grant " + string(g.ID), describeGrant(g, who, where)}, err
+		return deed{
+			action: "grant.create", object: "grant " + string(g.ID), detail: describeGrant(g, became.Who, became.Where),
+			became: became,
+		}, err
 	})
 	if err != nil {
 		return policy.Grant{}, err
@@ -181,7 +185,8 @@ func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, e
 		if _, err := tx.ExecContext(ctx, "UPDATE grants SET ends = $2 WHERE id = $1", n, micros(end)); err != nil {
 			return deed{}, err
 		}
-		return deed{"grant.end", "grant " + string(id), describeEnd(g.End) + " → " + describeEnd(end)}, nil
+		detail := describeEnd(g.End) + " → " + describeEnd(end)
+		return grantChanged(ctx, tx, "grant.end", g, detail, func(g *grantFact) { g.End = end })
 	})
 }
 
@@ -202,8 +207,17 @@ func (s *Store) RevokeGrant(ctx context.Context, by string, id policy.GrantID, n
 		if _, err := tx.ExecContext(ctx, "UPDATE grants SET revoked = $2 WHERE id = $1", n, micros(now)); err != nil {
 			return deed{}, err
 		}
-		return deed{"grant.revoke", "grant " + string(id), describeEnd(g.End) + " → revoked at " + clock(now)}, nil
+		detail := describeEnd(g.End) + " → revoked at " + clock(now)
+		return grantChanged(ctx, tx, "grant.revoke", g, detail, func(g *grantFact) { g.Revoked = kept(now) })
 	})
+}
+
+// grantChanged is the deed of changing g as change does.
+func grantChanged(ctx context.Context, tx *sql.Tx, action string, g policy.Grant, detail string, change func(*grantFact)) (deed, error) {
+	was, err := knownGrant(ctx, tx, g)
+	became := was
+	change(&became)
+	return deed{action: action, object: "grant " + string(g.ID), detail: detail, was: was, became: became}, err
 }
 
 func grant(ctx context.Context, tx *sql.Tx, id policy.GrantID) (policy.Grant, error) {

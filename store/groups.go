@@ -40,7 +40,10 @@ func (s *Store) CreateGroup(ctx context.Context, by string, k Kind, g policy.Gro
 		g.ID = policy.GroupID(newID())
 		_, err = tx.ExecContext(ctx, "INSERT INTO member_groups (id, kind, name, description) VALUES ($1, $2, $3, $4)",
 			g.ID, k, g.Name, g.Description)
-		return deed{"group.create", string(k) + " group " + g.Name, "created"}, err
+		return deed{
+			action: "group.create", object: string(k) + " group " + g.Name, detail: "created",
+			became: groupFact{ID: g.ID, Kind: k, Name: g.Name, Description: g.Description},
+		}, err
 	})
 	if err != nil {
 		return policy.Group{}, err
@@ -77,7 +80,10 @@ func (s *Store) AddMember(ctx context.Context, by string, k Kind, into policy.Gr
 			return deed{}, err
 		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO members (group_id, member, subgroup) VALUES ($1, $2, $3)", into, member, group)
-		return deed{"group.add", string(k) + " group " + m.into.Name, "added " + m.name}, err
+		return deed{
+			action: "group.add", object: string(k) + " group " + m.into.Name, detail: "added " + m.name,
+			became: memberFact{Group: m.into.Name, Member: m.name},
+		}, err
 	})
 }
 
@@ -93,7 +99,10 @@ func (s *Store) RemoveMember(ctx context.Context, by string, k Kind, from policy
 			return deed{}, refuse(ErrNotFound, "%s is not in the %s group %s itself", m.name, k, m.into.Name)
 		}
 		_, err = tx.ExecContext(ctx, "DELETE FROM members WHERE group_id = $1 AND member = $2 AND subgroup = $3", from, member, group)
-		return deed{"group.remove", string(k) + " group " + m.into.Name, "removed " + m.name}, err
+		return deed{
+			action: "group.remove", object: string(k) + " group " + m.into.Name, detail: "removed " + m.name,
+			was: memberFact{Group: m.into.Name, Member: m.name},
+		}, err
 	})
 }
 

@@ -56,6 +56,8 @@ func readHostKey(r row) (k HostKey, err error) {
 	return k, err
 }
 
+func keyText(key []byte) string { return base64.StdEncoding.EncodeToString(key) }
+
 // PinHostKey remembers a key; one of the same address and type that differs
 // is ErrConflict, the same one again is no error. A zero Pinned is now.
 func (s *Store) PinHostKey(ctx context.Context, k HostKey) error {
@@ -74,7 +76,7 @@ func (s *Store) PinHostKey(ctx context.Context, k HostKey) error {
 	if k.Pinned.IsZero() {
 		k.Pinned = time.Now()
 	}
-	addr, key := addrPortText(k.Addr), base64.StdEncoding.EncodeToString(k.Key)
+	addr, key := addrPortText(k.Addr), keyText(k.Key)
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		res, err := tx.ExecContext(ctx, "INSERT INTO host_keys ("+hostKeyColumns+`) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT (addr, key_type) DO NOTHING`, addr, k.Type, key, micros(k.Pinned), k.By)
@@ -84,7 +86,10 @@ func (s *Store) PinHostKey(ctx context.Context, k HostKey) error {
 		if pinned, err := res.RowsAffected(); err != nil {
 			return err
 		} else if pinned > 0 {
-			return writeDown(ctx, tx, k.By, deed{"host-key.pin", "host key of " + addr, "pinned " + k.Type + " " + key})
+			return writeDown(ctx, tx, k.By, deed{
+				action: "host-key.pin", object: "host key of " + addr, detail: "pinned " + k.Type + " " + key,
+				became: knownHostKeys([]HostKey{k}),
+			})
 		}
 		keys, err := pinnedKeys(ctx, tx, k.Addr)
 		if err != nil {
@@ -120,9 +125,11 @@ func (s *Store) ForgetHostKeys(ctx context.Context, by string, addr netip.AddrPo
 		}
 		detail := "forgot"
 		for _, k := range keys {
-			detail += fmt.Sprintf(" %s %s", k.Type, base64.StdEncoding.EncodeToString(k.Key))
+			detail += fmt.Sprintf(" %s %s", k.Type, keyText(k.Key))
 		}
-		return writeDown(ctx, tx, by, deed{"host-key.forget", "host key of " + addrPortText(addr), detail})
+		return writeDown(ctx, tx, by, deed{
+			action: "host-key.forget", object: "host key of " + addrPortText(addr), detail: detail, was: knownHostKeys(keys),
+		})
 	})
 	return forgotten, err
 }

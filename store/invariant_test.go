@@ -177,7 +177,7 @@ func (a *admin) check() {
 			}
 		}
 	}
-	rows, err := a.s.AuditRows(a.t.Context(), 1)
+	rows, err := a.s.AuditRows(a.t.Context(), store.AuditFilter{Limit: 1})
 	if err != nil {
 		a.Fatal(err)
 	}

@@ -55,6 +55,10 @@ func migrationsFor(engine string) ([]migration, error) {
 	return ms, nil
 }
 
+// programs are the steps of migrations that SQL cannot do, written in them as
+// PROGRAM and the name.
+var programs = map[string]func(context.Context, *sql.Tx) error{"chainRows;": chainRows}
+
 // statements cuts a migration where a semicolon ends a line and an empty line
 // follows. Bodies of functions and triggers therefore hold no empty lines.
 func statements(text string) []string {
@@ -103,6 +107,9 @@ func (s *Store) migrate(ctx context.Context) error {
 			return refuse(ErrInvalid, "the database has schema %d, this program knows schemas up to %d: upgrade it", version, newest)
 		}
 		for _, m := range ms {
+			if err := m.known(ctx, tx, version); err != nil {
+				return err
+			}
 			if m.version > version {
 				if err := m.apply(ctx, tx); err != nil {
 					return fmt.Errorf("migration %s: %w", m.name, err)
@@ -113,6 +120,19 @@ func (s *Store) migrate(ctx context.Context) error {
 	})
 }
 
+// known refuses a database that an unreleased version made with other
+// migrations under the same numbers.
+func (m migration) known(ctx context.Context, tx *sql.Tx, version int64) error {
+	if m.version > version {
+		return nil
+	}
+	name, err := text(tx.QueryRowContext(ctx, "SELECT name FROM schema_version WHERE version = $1", m.version))
+	if err == nil && name != m.name {
+		err = refuse(ErrInvalid, "the database was made by an unreleased version: its schema %d is %s, here it is %s; begin with an empty one", m.version, name, m.name)
+	}
+	return err
+}
+
 func (m migration) apply(ctx context.Context, tx *sql.Tx) error {
 	if m.version == 1 {
 		if _, err := tx.ExecContext(ctx, "CREATE TABLE schema_version (version BIGINT NOT NULL, name TEXT NOT NULL)"); err != nil {
@@ -120,7 +140,13 @@ func (m migration) apply(ctx context.Context, tx *sql.Tx) error {
 		}
 	}
 	for _, st := range m.statements {
-		if _, err := tx.ExecContext(ctx, st); err != nil {
+		var err error
+		if _, name, ok := strings.Cut(st, "PROGRAM "); ok {
+			err = programs[name](ctx, tx)
+		} else {
+			_, err = tx.ExecContext(ctx, st)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -92,7 +92,7 @@ func TestACallInFlightFailsWhenTheDatabaseIsKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lock.ExecContext(t.Context(), "UPDATE counters SET n = n"); err != nil {
+	if _, err := lock.ExecContext(t.Context(), "UPDATE chain SET link = link"); err != nil {
 		t.Fatal(err)
 	}
 	failed := make(chan error)

@@ -47,7 +47,7 @@ func (s *Store) AddPerson(ctx context.Context, by string, p policy.Person) (poli
 			}
 			detail += ", address " + describeAddress(*a)
 		}
-		return deed{"person.add", "person " + p.Name, detail}, nil
+		return deed{action: "person.add", object: "person " + p.Name, detail: detail, became: knownPerson(p)}, nil
 	})
 	if err != nil {
 		return policy.Person{}, err
@@ -118,16 +118,19 @@ func (s *Store) DisablePerson(ctx context.Context, by string, id policy.PersonID
 		if _, err := tx.ExecContext(ctx, "UPDATE persons SET disabled = $2 WHERE id = $1", id, disabled); err != nil {
 			return deed{}, err
 		}
-		return switched("person", "person "+p.Name, disabled), nil
+		was := knownPerson(p)
+		p.Disabled = disabled
+		return switched("person", "person "+p.Name, disabled, was, knownPerson(p)), nil
 	})
 }
 
 // switched is the deed of disabling or enabling.
-func switched(noun, object string, disabled bool) deed {
+func switched(noun, object string, disabled bool, was, became any) deed {
+	d := deed{action: noun + ".enable", object: object, detail: "disabled → enabled", was: was, became: became}
 	if disabled {
-		return deed{noun + ".disable", object, "enabled → disabled"}
+		d.action, d.detail = noun+".disable", "enabled → disabled"
 	}
-	return deed{noun + ".enable", object, "disabled → enabled"}
+	return d
 }
 
 // AddAddress gives a person an address more, and the address its id. One that
@@ -150,7 +153,10 @@ func (s *Store) AddAddress(ctx context.Context, by string, id policy.PersonID, a
 		if err := insertAddress(ctx, tx, p, &a); err != nil {
 			return deed{}, err
 		}
-		return deed{"address.add", "person " + p.Name, "added address " + describeAddress(a)}, nil
+		return deed{
+			action: "address.add", object: "person " + p.Name, detail: "added address " + describeAddress(a),
+			became: knownAddress(p.Name, a),
+		}, nil
 	})
 	if err != nil {
 		return policy.Address{}, err
@@ -196,11 +202,15 @@ func (s *Store) RemoveAddress(ctx context.Context, by string, id policy.AddressI
 		if a.Disabled {
 			return deed{}, refuse(ErrConflict, "address %s of %s is removed already", describeAddress(a.Address), p.Name)
 		}
+		was := knownAddress(p.Name, a.Address)
 		a.Disabled = true
 		if _, err := tx.ExecContext(ctx, "UPDATE addresses SET disabled = $2 WHERE id = $1", n, true); err != nil {
 			return deed{}, err
 		}
-		return deed{"address.remove", "person " + p.Name, "removed address " + describeAddress(a.Address)}, nil
+		return deed{
+			action: "address.remove", object: "person " + p.Name, detail: "removed address " + describeAddress(a.Address),
+			was: was, became: knownAddress(p.Name, a.Address),
+		}, nil
 	})
 	if err != nil {
 		return "", policy.Address{}, err

@@ -40,7 +40,7 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 		if v.Disabled {
 			detail += ", disabled"
 		}
-		return deed{"server.add", "server " + v.Name, detail}, nil
+		return deed{action: "server.add", object: "server " + v.Name, detail: detail, became: knownServer(v)}, nil
 	})
 	if err != nil {
 		return policy.Server{}, err
@@ -84,6 +84,7 @@ func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID
 		if v.Disabled == disabled {
 			return deed{}, errUnchanged
 		}
+		was := knownServer(v)
 		v.Disabled = disabled
 		if err := serverPrefixFree(ctx, tx, v); err != nil {
 			return deed{}, err
@@ -91,7 +92,7 @@ func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID
 		if _, err := tx.ExecContext(ctx, "UPDATE servers SET disabled = $2 WHERE id = $1", id, disabled); err != nil {
 			return deed{}, err
 		}
-		return switched("server", "server "+v.Name, disabled), nil
+		return switched("server", "server "+v.Name, disabled, was, knownServer(v)), nil
 	})
 }
 

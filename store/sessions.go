@@ -54,6 +54,11 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 		if err := insertSession(ctx, tx, se, stay, grant); err != nil {
 			return err
 		}
+		if !joined {
+			if err := writeDown(ctx, tx, gateActor(se.Gate), stayStarted(se)); err != nil {
+				return err
+			}
+		}
 		return insertEntry(ctx, tx, Entry{
 			Time: se.Start, Gate: se.Gate, Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login,
 			Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID,
@@ -121,12 +126,13 @@ func (s *Store) Leave(ctx context.Context, id policy.SessionID, end time.Time, w
 		return err
 	}
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, "UPDATE sessions SET ended = $2, cause = $3 WHERE id = $1 AND ended = 0", id, micros(end), why)
+		ended, err := all(ctx, tx, readSession, "UPDATE sessions SET ended = $2, cause = $3 WHERE id = $1 AND ended = 0 RETURNING "+sessionColumns,
+			id, micros(end), why)
 		if err != nil {
 			return err
 		}
-		if ended, err := res.RowsAffected(); err != nil || ended > 0 {
-			return err
+		if len(ended) > 0 {
+			return writeDown(ctx, tx, gateActor(ended[0].Gate), sessionEnded(ended[0]))
 		}
 		_, err = one(ctx, tx, text, noSession(string(id)), "SELECT id FROM sessions WHERE id = $1", id)
 		return err
@@ -156,11 +162,21 @@ func (s *Store) Move(ctx context.Context, id policy.SessionID, to policy.GrantID
 			return refuse(ErrConflict, "session %s ended at %s", id, clock(se.End))
 		}
 		n, _ := idNumber(string(to))
-		if stay, _, err = joinOrStart(ctx, tx, se.Person, n, now); err != nil {
+		var joined bool
+		if stay, joined, err = joinOrStart(ctx, tx, se.Person, n, now); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE sessions SET stay = $2, grant_id = $3 WHERE id = $1", id, stay, n)
-		return err
+		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET stay = $2, grant_id = $3 WHERE id = $1", id, stay, n); err != nil {
+			return err
+		}
+		was := knownSession(se)
+		se.Stay, se.Grant, se.Start = policy.StayID(numberID(stay)), to, now
+		if !joined {
+			if err := writeDown(ctx, tx, gateActor(se.Gate), stayStarted(se)); err != nil {
+				return err
+			}
+		}
+		return writeDown(ctx, tx, gateActor(se.Gate), sessionMoved(se, was))
 	})
 	if err != nil {
 		return "", err
@@ -182,6 +198,11 @@ func (s *Store) CloseOrphans(ctx context.Context, gate string, now time.Time) ([
 	err := s.writing(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		orphans, err = all(ctx, tx, readSession, "UPDATE sessions SET ended = $2, cause = $3 WHERE gate = $1 AND ended = 0 RETURNING "+sessionColumns,
 			gate, micros(now), policy.GateCrashed)
+		for _, se := range orphans {
+			if err == nil {
+				err = writeDown(ctx, tx, gateActor(gate), sessionEnded(se))
+			}
+		}
 		return err
 	})
 	return orphans, err

@@ -47,12 +47,12 @@ func (s *Store) EndStay(ctx context.Context, id policy.StayID, end time.Time, wh
 		return noStay(id)
 	}
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, "UPDATE stays SET ended = $2, cause = $3 WHERE id = $1 AND ended = 0", n, micros(end), why)
+		ended, err := all(ctx, tx, readStay, "UPDATE stays SET ended = $2, cause = $3 WHERE id = $1 AND ended = 0 RETURNING "+stayColumns, n, micros(end), why)
 		if err != nil {
 			return err
 		}
-		if ended, err := res.RowsAffected(); err != nil || ended > 0 {
-			return err
+		if len(ended) > 0 {
+			return writeDown(ctx, tx, "insided", stayEnded(ended[0]))
 		}
 		_, err = one(ctx, tx, number, noStay(id), "SELECT id FROM stays WHERE id = $1", n)
 		return err

@@ -86,11 +86,14 @@ func (s *Store) explain(ctx context.Context, err error) error {
 // errUnchanged leaves a change without a trace: everything was so already.
 var errUnchanged = errors.New("nothing to change")
 
-// A deed is what the audit trail says about a change.
+// A deed is what the audit trail says about a change. was and became are the
+// thing before and after, as people know it (see known.go): they are kept as
+// JSON, nil where there was or is nothing. No secret is ever in one.
 type deed struct {
-	action string // "person.disable"
-	object string // "person alice"
-	detail string // "enabled → disabled"
+	action      string // "person.disable"
+	object      string // "person alice"
+	detail      string // "enabled → disabled"
+	was, became any    // personFact{…}
 }
 
 // change runs f in a transaction that changes facts: it moves the revision on
@@ -121,9 +124,7 @@ func (s *Store) change(ctx context.Context, by string, f func(context.Context, *
 }
 
 // next counts one further and holds the counter until the transaction ends.
-// A number that was rolled back is given again, one that was committed never;
-// of entries and audit rows, whoever has seen one number has seen all smaller
-// ones.
+// A number that was rolled back is given again, one that was committed never.
 func next(ctx context.Context, tx *sql.Tx, counter string) (int64, error) {
 	var n int64
 	err := tx.QueryRowContext(ctx, "UPDATE counters SET n = n + 1 WHERE name = $1 RETURNING n", counter).Scan(&n)

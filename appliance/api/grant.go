@@ -77,13 +77,3 @@ type GrantFilter struct {
 	Person string `query:"person"` // grants that reach this person, through groups too
 	Active bool   `query:"active"` // neither ended nor revoked
 }
-
-// A Change is one line of the audit trail.
-type Change struct {
-	ID     int64     `json:"id"`
-	Time   time.Time `json:"time"`
-	By     string    `json:"by"`
-	Action string    `json:"action"`
-	Object string    `json:"object"`
-	Detail string    `json:"detail,omitempty"`
-}

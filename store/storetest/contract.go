@@ -150,7 +150,7 @@ func (s *subject) facts() policy.Facts {
 // lastDeed is the newest line of the audit trail.
 func (s *subject) lastDeed() store.AuditRow {
 	s.Helper()
-	rows, err := s.AuditRows(s.ctx, 1)
+	rows, err := s.AuditRows(s.ctx, store.AuditFilter{Limit: 1})
 	s.check(err)
 	if len(rows) == 0 {
 		s.Fatal("the audit trail is empty")
@@ -189,7 +189,7 @@ func (s *subject) unchanged(call func()) {
 
 func (s *subject) trace() (revision, lastAudit int64) {
 	s.Helper()
-	rows, err := s.AuditRows(s.ctx, 1)
+	rows, err := s.AuditRows(s.ctx, store.AuditFilter{Limit: 1})
 	s.check(err)
 	if len(rows) > 0 {
 		lastAudit = rows[0].ID
