@@ -81,17 +81,13 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	// Look before locking: a gate whose role may not change the schema can
 	// still use one that is up to date.
-	var version int64
+	var todo []migration
 	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		version, err = s.schemaVersion(ctx, tx)
+		todo, err = s.missing(ctx, tx, ms)
 		return err
 	})
-	if err != nil {
+	if err != nil || len(todo) == 0 {
 		return err
-	}
-	newest := ms[len(ms)-1].version
-	if version == newest {
-		return nil
 	}
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if s.engine.lockSchema != "" {
@@ -99,38 +95,54 @@ func (s *Store) migrate(ctx context.Context) error {
 				return err
 			}
 		}
-		version, err := s.schemaVersion(ctx, tx)
+		todo, err := s.missing(ctx, tx, ms)
 		if err != nil {
 			return err
 		}
-		if version > newest {
-			return refuse(ErrInvalid, "the database has schema %d, this program knows schemas up to %d: upgrade it", version, newest)
-		}
-		for _, m := range ms {
-			if err := m.known(ctx, tx, version); err != nil {
-				return err
-			}
-			if m.version > version {
-				if err := m.apply(ctx, tx); err != nil {
-					return fmt.Errorf("migration %s: %w", m.name, err)
-				}
+		for _, m := range todo {
+			if err := m.apply(ctx, tx); err != nil {
+				return fmt.Errorf("migration %s: %w", m.name, err)
 			}
 		}
 		return nil
 	})
 }
 
-// known refuses a database that an unreleased version made with other
-// migrations under the same numbers.
-func (m migration) known(ctx context.Context, tx *sql.Tx, version int64) error {
-	if m.version > version {
-		return nil
+// missing are the migrations that a database has not had. One that had others
+// than these is refused: a newer program made it, or one that was never
+// released.
+func (s *Store) missing(ctx context.Context, tx *sql.Tx, ms []migration) ([]migration, error) {
+	var tables int64
+	if err := tx.QueryRowContext(ctx, s.engine.hasSchema).Scan(&tables); err != nil || tables == 0 {
+		return ms, err
 	}
-	name, err := text(tx.QueryRowContext(ctx, "SELECT name FROM schema_version WHERE version = $1", m.version))
-	if err == nil && name != m.name {
-		err = refuse(ErrInvalid, "the database was made by an unreleased version: its schema %d is %s, here it is %s; begin with an empty one", m.version, name, m.name)
+	had := map[int64]string{}
+	err := each(ctx, tx, func(r row) error {
+		var version int64
+		var name string
+		err := r.Scan(&version, &name)
+		had[version] = name
+		return err
+	}, "SELECT version, name FROM schema_version")
+	if err != nil {
+		return nil, err
 	}
-	return err
+	newest := ms[len(ms)-1].version
+	for version := range had {
+		if version > newest {
+			return nil, refuse(ErrInvalid, "the database has schema %d, this program knows schemas up to %d: upgrade it", version, newest)
+		}
+	}
+	var todo []migration
+	for _, m := range ms {
+		switch name, ok := had[m.version]; {
+		case !ok:
+			todo = append(todo, m)
+		case name != m.name:
+			return nil, refuse(ErrInvalid, "the database was made by an unreleased version: its schema %d is %s, here it is %s; begin with an empty one", m.version, name, m.name)
+		}
+	}
+	return todo, nil
 }
 
 func (m migration) apply(ctx context.Context, tx *sql.Tx) error {
@@ -152,14 +164,4 @@ func (m migration) apply(ctx context.Context, tx *sql.Tx) error {
 	}
 	_, err := tx.ExecContext(ctx, "INSERT INTO schema_version (version, name) VALUES ($1, $2)", m.version, m.name)
 	return err
-}
-
-// schemaVersion is 0 for an empty database.
-func (s *Store) schemaVersion(ctx context.Context, tx *sql.Tx) (int64, error) {
-	var tables, version int64
-	if err := tx.QueryRowContext(ctx, s.engine.hasSchema).Scan(&tables); err != nil || tables == 0 {
-		return 0, err
-	}
-	err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(version), 0) FROM schema_version").Scan(&version)
-	return version, err
 }

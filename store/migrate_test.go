@@ -70,6 +70,17 @@ func TestASchemaFromTheFutureIsRefusedAndLeftAlone(t *testing.T) {
 	})
 }
 
+func TestASchemaThatWasNeverReleasedIsRefused(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		storetest.Open(t, url)
+		execute(t, raw(t, url), "UPDATE schema_version SET name = '0002_append_only' WHERE version = 2")
+		_, err := store.Open(t.Context(), url)
+		if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "unreleased") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // openOnly is the part of a gate that is killed while it starts.
 func openOnly(url string) error {
 	fmt.Println("opening")
