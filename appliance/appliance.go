@@ -42,6 +42,7 @@ type Appliance struct {
 	metrics  *Metrics
 	records  *records
 	hostKeys *hostKeys
+	vault    *Vault
 	ledger   *ledger
 	live     *live
 	news     *Bus
@@ -81,6 +82,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if a.hostKeys, err = openHostKeys(filepath.Join(a.cfg.Paths.State, "keys"), a.store, a.clock); err != nil {
 		return err
 	}
+	a.vault = OpenVault(filepath.Join(a.cfg.Paths.State, "keys"))
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
 	a.measure()
@@ -164,7 +166,7 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 	gate, err := netfilter.Open(ctx, rules, a.log, func(what string) {
 		a.log.Warn("rules repaired", "what", what)
 		a.metrics.repaired.Inc()
-		a.ledger.audit("gate:"+a.cfg.Gate.Name, "rules.repaired", "table inet inside", what)
+		a.ledger.audit(a.itself(), "rules.repaired", "table inet inside", what)
 	})
 	if err != nil {
 		return fmt.Errorf("intercept: %w", err)

@@ -70,16 +70,9 @@ func (h *hostKeys) Own(ctx context.Context, dest netip.AddrPort) ([]ssh.Signer, 
 // the gate shows for it, so that no client notices anything. The first import
 // takes the place of the keys the gate made for itself.
 func (h *hostKeys) Import(dest netip.AddrPort, pemBytes []byte) (ssh.PublicKey, error) {
-	raw, err := ssh.ParseRawPrivateKey(pemBytes)
+	private, err := parsePrivateKey(pemBytes)
 	if err != nil {
 		return nil, fmt.Errorf("host key for %s: %w", dest, err)
-	}
-	private, ok := raw.(crypto.Signer)
-	if p, isPointer := raw.(*ed25519.PrivateKey); isPointer {
-		private, ok = *p, true
-	}
-	if !ok {
-		return nil, fmt.Errorf("host key for %s: a %T cannot sign", dest, raw)
 	}
 	signer, err := ssh.NewSignerFromSigner(private)
 	if err != nil {

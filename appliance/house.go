@@ -26,6 +26,7 @@ type House struct {
 	Live     Live
 	Numbers  *Metrics
 	Keys     Keys
+	Vault    *Vault
 	Records  *os.Root // YYYY/MM/DD/SESSION
 	Now      func() time.Time
 	Bus      *Bus

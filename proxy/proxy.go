@@ -42,6 +42,10 @@ type Visit interface {
 	// and before the client is told so. A *Refusal says why not.
 	Admit(ctx context.Context, login string) (policy.Session, error)
 
+	// Keyring returns what the house knows and holds for the person as this
+	// login at the server. Nothing secret is read before it is taken.
+	Keyring(ctx context.Context, login string) (Keyring, error)
+
 	// Dial connects to the server that was dialled, never to another.
 	Dial(ctx context.Context) (net.Conn, error)
 

@@ -28,6 +28,7 @@ type House interface {
 	Inside
 	Records
 	Vitals
+	Credentials
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

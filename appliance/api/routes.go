@@ -17,6 +17,7 @@ var routes = slices.Concat(
 	grantRoutes,
 	insideRoutes,
 	recordRoutes,
+	credentialRoutes,
 )
 
 var personRoutes = []route{

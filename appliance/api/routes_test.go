@@ -49,8 +49,26 @@ func calls() map[string]func(context.Context, House) error {
 			return err
 		},
 		"RemoveAddress[7]": func(ctx context.Context, h House) error { _, err := h.RemoveAddress(ctx, "7"); return err },
-		"Servers[]":        func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
-		"Server[x]":        func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },
+		"Credentials[{Person:x}]": func(ctx context.Context, h House) error {
+			_, err := h.Credentials(ctx, CredentialFilter{"x"})
+			return err
+		},
+		"AddCredential[{Person:p Server:s Login:l Kind:key Secret:[redacted]} k\n]": func(ctx context.Context, h House) error {
+			_, err := h.AddCredential(ctx, NewCredential{Person: "p", Server: "s", Login: "l", Kind: "key", Secret: Secret("k\n")})
+			return err
+		},
+		"RemoveCredential[7]": func(ctx context.Context, h House) error { _, err := h.RemoveCredential(ctx, "7"); return err },
+		"PersonKeys[{Person:}]": func(ctx context.Context, h House) error {
+			_, err := h.PersonKeys(ctx, CredentialFilter{})
+			return err
+		},
+		"AddPersonKeys[" + awkward + " {PublicKeys:k}]": func(ctx context.Context, h House) error {
+			_, err := h.AddPersonKeys(ctx, awkward, NewPersonKeys{"k"})
+			return err
+		},
+		"RemovePersonKey[7]": func(ctx context.Context, h House) error { _, err := h.RemovePersonKey(ctx, "7"); return err },
+		"Servers[]":          func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
+		"Server[x]":          func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },
 		"AddServer[{Name:x Address:10.0.0.1 SSHPort:22 RDPPort:0}]": func(ctx context.Context, h House) error {
 			_, err := h.AddServer(ctx, NewServer{Name: "x", Address: "10.0.0.1", SSHPort: 22})
 			return err

@@ -14,6 +14,7 @@ func (c *cli) personCommand() *cobra.Command {
 		c.personSwitch("disable", "let a person in nowhere any more; what was written down stays", true),
 		c.personSwitch("enable", "undo disable", false),
 		noun("ip", "the addresses a person comes from", c.personIPAdd(), c.personIPList(), c.personIPRemove()),
+		c.personKeyCommand(),
 	)
 }
 

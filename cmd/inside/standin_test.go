@@ -33,6 +33,7 @@ type standIn struct {
 	book   atomic.Pointer[policy.Book]
 	root   *os.Root
 	stop   func()
+	keyDir string // of the data key
 
 	mu       sync.Mutex
 	sessions map[policy.SessionID]*carried
@@ -61,7 +62,7 @@ func openGate(t *testing.T, database, dir string) *standIn {
 		t.Fatal(err)
 	}
 	g := &standIn{
-		socket: filepath.Join(dir, "run", "inside.sock"), store: s, root: root,
+		socket: filepath.Join(dir, "run", "inside.sock"), store: s, root: root, keyDir: filepath.Join(dir, "keys"),
 		sessions: map[policy.SessionID]*carried{}, keys: map[netip.AddrPort][]ssh.Signer{},
 	}
 	if err := g.refresh(ctx); err != nil {
@@ -86,6 +87,7 @@ func openGate(t *testing.T, database, dir string) *standIn {
 func (g *standIn) house() *appliance.House {
 	return &appliance.House{
 		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Numbers: appliance.NewMetrics(), Keys: g,
+		Vault:   appliance.OpenVault(g.keyDir),
 		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/recording"
 )
 
@@ -322,6 +323,7 @@ func (benchVisit) Notices() <-chan string       { return nil }
 func (benchVisit) Admit(context.Context, string) (policy.Session, error) {
 	return policy.Session{}, nil
 }
+func (benchVisit) Keyring(context.Context, string) (proxy.Keyring, error) { return nil, nil }
 func (benchVisit) Dial(context.Context) (net.Conn, error) {
 	return net.Dial("tcp", os.Getenv("INSIDE_BENCH_SERVER"))
 }

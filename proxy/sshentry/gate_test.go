@@ -107,6 +107,7 @@ type gate struct {
 	record  func(channel int, h recording.Header) (*recording.Writer, error)
 	noteErr func(recording.Event) error
 	notices chan string
+	keyring func(*house) (proxy.Keyring, error)
 
 	mu      sync.Mutex
 	pins    []ssh.PublicKey
@@ -327,6 +328,13 @@ func (h *house) Admit(_ context.Context, login string) (policy.Session, error) {
 	defer h.mu.Unlock()
 	h.admitted = append(h.admitted, login)
 	return policy.Session{ID: "s"}, nil
+}
+
+func (h *house) Keyring(context.Context, string) (proxy.Keyring, error) {
+	if ring := hook(h.g, &h.g.keyring); ring != nil {
+		return ring(h)
+	}
+	return nil, nil
 }
 
 func (h *house) Dial(ctx context.Context) (net.Conn, error) { return hook(h.g, &h.g.dial)(ctx) }

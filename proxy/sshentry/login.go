@@ -24,6 +24,10 @@ type login struct {
 	refusal  *proxy.Refusal // said; whatever comes now fails
 	admitErr error          // letting in failed for another reason
 	admitted bool
+
+	keyring proxy.Keyring // nil: the house knows and holds nothing
+	spent   bool          // what is held was tried, and did not let us in
+	others  bool          // the client has shown somebody else's key
 }
 
 // letIn carries the client through its login. When it returns nil the person
@@ -118,6 +122,12 @@ func (l *login) begin(c ssh.ConnMetadata) error {
 	if v := f.visit.Decide(c.User()); !v.Allowed() {
 		return l.refuse(&proxy.Refusal{Verdict: v, Login: f.login})
 	}
+	keyring, err := f.visit.Keyring(l.ctx, c.User())
+	if err != nil {
+		f.log.Error("stored credentials cannot be used", "error", err)
+	} else {
+		l.keyring = keyring
+	}
 	l.approach = f.approachServer(l.ctx, c.User())
 	f.approach = l.approach
 	first, cancel := context.WithTimeoutCause(l.ctx, f.grace()/2, errSilent)
@@ -168,7 +178,7 @@ func (l *login) none(c ssh.ConnMetadata) (*ssh.Permissions, error) {
 	if n := l.approach.last; n.in != nil {
 		return l.admit("none")
 	}
-	next := l.callbacks(l.approach.offered)
+	next := l.next(l.approach.offered)
 	if next.PasswordCallback == nil && next.PublicKeyCallback == nil && next.KeyboardInteractiveCallback == nil {
 		l.refusal = l.f.refusal(policy.NotAuthenticated,
 			fmt.Errorf("the server offers only %s", plainLine(fmt.Sprint(l.approach.offered), maxName)))
@@ -241,6 +251,14 @@ func (l *login) key(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, er
 	if err := l.begin(c); err != nil {
 		return nil, errDenied // partial success is not for this callback
 	}
+	switch l.owner(key) {
+	case proxy.OthersKey:
+		return nil, l.refuseOthersKey(key)
+	case proxy.PersonsKey:
+		if l.holds() {
+			return &ssh.Permissions{}, nil
+		}
+	}
 	if open := l.approach.open; open != nil && sameKey(open.key, key) {
 		return &ssh.Permissions{}, nil
 	}
@@ -261,11 +279,15 @@ func (l *login) key(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, er
 
 var errNotTaken = errors.New("the server does not take it")
 
-// proven is called when the client has signed with a key the server would
-// take: the one moment at which the person is known to hold it.
+// proven is called when the client has signed with a key that was not refused:
+// the one moment at which the person is known to hold it. What was offered
+// before counts for nothing.
 func (l *login) proven(_ ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Permissions, _ string) (*ssh.Permissions, error) {
 	if l.refusal != nil || l.admitErr != nil {
 		return nil, errDenied
+	}
+	if l.holds() && l.owner(key) == proxy.PersonsKey {
+		return l.enterWithHeld(key)
 	}
 	if open := l.approach.open; open == nil || !sameKey(open.key, key) {
 		return nil, errNotTaken
@@ -281,15 +303,19 @@ func (l *login) outcome(method string, n news) (*ssh.Permissions, error) {
 	case n.in != nil:
 		return l.admit(method)
 	case n.partial:
-		return nil, &ssh.PartialSuccessError{Next: l.callbacks(n.offered)}
+		return nil, &ssh.PartialSuccessError{Next: l.next(n.offered)}
 	default:
 		return nil, errNotTaken
 	}
 }
 
-// admit lets the person in before the client hears that it is logged in.
+// admit lets the person in before the client hears that it is logged in, or
+// before what the house holds is used.
 func (l *login) admit(method string) (*ssh.Permissions, error) {
-	_, err := l.f.visit.Admit(l.ctx, l.f.login)
+	var err error
+	if !l.admitted {
+		_, err = l.f.visit.Admit(l.ctx, l.f.login)
+	}
 	if refusal := (*proxy.Refusal)(nil); errors.As(err, &refusal) {
 		return nil, l.refuse(refusal)
 	}

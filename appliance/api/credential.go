@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// A Credential is something the gate logs in with in a person's name. What it
+// is, is never shown again.
+type Credential struct {
+	ID          string    `json:"id"`
+	Person      string    `json:"person"`
+	Server      string    `json:"server,omitempty"` // "": any
+	Login       string    `json:"login,omitempty"`  // "": any
+	Kind        string    `json:"kind"`             // "key", "password" or "own-key"
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Created     time.Time `json:"created"`
+	By          string    `json:"by"`
+}
+
+// Kinds of credentials an admin can store.
+const (
+	KeyCredential      = "key"
+	PasswordCredential = "password"
+)
+
+// NewCredential asks for one. A key is a private key in PEM without a
+// passphrase.
+type NewCredential struct {
+	Person string `json:"person"`
+	Server string `json:"server,omitempty"`
+	Login  string `json:"login,omitempty"`
+	Kind   string `json:"kind"`
+	Secret Secret `json:"secret"`
+}
+
+// A Secret travels and never shows itself: not in a log, not in an error.
+type Secret []byte
+
+func (Secret) String() string       { return "[redacted]" }
+func (Secret) GoString() string     { return "[redacted]" }
+func (Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// CredentialFilter limits a list to a person; "" is everybody.
+type CredentialFilter struct {
+	Person string `query:"person"`
+}
+
+// A PersonKey is a public key by which the gate knows a person.
+type PersonKey struct {
+	ID          string    `json:"id"`
+	Person      string    `json:"person"`
+	Server      string    `json:"server,omitempty"` // "": any
+	Login       string    `json:"login,omitempty"`  // "": any
+	Type        string    `json:"type"`
+	Fingerprint string    `json:"fingerprint"`
+	Label       string    `json:"label,omitempty"`
+	Added       time.Time `json:"added"`
+	By          string    `json:"by"`
+}
+
+// NewPersonKeys are public keys as a .pub file holds them.
+type NewPersonKeys struct {
+	PublicKeys string `json:"public_keys"`
+}
+
+// Credentials are what the gate logs in with in people's names, and the public
+// keys it knows them by.
+type Credentials interface {
+	Credentials(ctx context.Context, f CredentialFilter) ([]Credential, error)
+	AddCredential(ctx context.Context, c NewCredential) (Credential, error)
+	RemoveCredential(ctx context.Context, id string) (Credential, error)
+
+	PersonKeys(ctx context.Context, f CredentialFilter) ([]PersonKey, error)
+	AddPersonKeys(ctx context.Context, person string, k NewPersonKeys) ([]PersonKey, error)
+	RemovePersonKey(ctx context.Context, id string) (PersonKey, error)
+}
+
+var credentialRoutes = []route{
+	{"GET", "/credentials", toLook, ask(func(h House, r *http.Request, f CredentialFilter) ([]Credential, error) {
+		return h.Credentials(r.Context(), f)
+	})},
+	{"POST", "/credentials", toChange, tell(func(h House, r *http.Request, c NewCredential) (Credential, error) {
+		defer clear(c.Secret)
+		return h.AddCredential(r.Context(), c)
+	})},
+	{"DELETE", "/credentials/{id}", toChange, tell(func(h House, r *http.Request, _ none) (Credential, error) {
+		return h.RemoveCredential(r.Context(), r.PathValue("id"))
+	})},
+	{"GET", "/person-keys", toLook, ask(func(h House, r *http.Request, f CredentialFilter) ([]PersonKey, error) {
+		return h.PersonKeys(r.Context(), f)
+	})},
+	{"POST", "/persons/{name}/keys", toChange, tell(func(h House, r *http.Request, k NewPersonKeys) ([]PersonKey, error) {
+		return h.AddPersonKeys(r.Context(), r.PathValue("name"), k)
+	})},
+	{"DELETE", "/person-keys/{id}", toChange, tell(func(h House, r *http.Request, _ none) (PersonKey, error) {
+		return h.RemovePersonKey(r.Context(), r.PathValue("id"))
+	})},
+}
+
+func (c *Client) Credentials(ctx context.Context, f CredentialFilter) ([]Credential, error) {
+	return get[[]Credential](ctx, c, path("credentials"), f)
+}
+
+func (c *Client) AddCredential(ctx context.Context, n NewCredential) (Credential, error) {
+	return send[Credential](ctx, c, "POST", path("credentials"), n)
+}
+
+func (c *Client) RemoveCredential(ctx context.Context, id string) (Credential, error) {
+	return send[Credential](ctx, c, "DELETE", path("credentials", id), nil)
+}
+
+func (c *Client) PersonKeys(ctx context.Context, f CredentialFilter) ([]PersonKey, error) {
+	return get[[]PersonKey](ctx, c, path("person-keys"), f)
+}
+
+func (c *Client) AddPersonKeys(ctx context.Context, person string, k NewPersonKeys) ([]PersonKey, error) {
+	return send[[]PersonKey](ctx, c, "POST", path("persons", person, "keys"), k)
+}
+
+func (c *Client) RemovePersonKey(ctx context.Context, id string) (PersonKey, error) {
+	return send[PersonKey](ctx, c, "DELETE", path("person-keys", id), nil)
+}

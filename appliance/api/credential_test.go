@@ -1,0 +1,22 @@
+package api
+
+import "context"
+
+func (s *stub) Credentials(ctx context.Context, f CredentialFilter) ([]Credential, error) {
+	return nil, s.saw(ctx, "Credentials", f)
+}
+func (s *stub) AddCredential(ctx context.Context, n NewCredential) (Credential, error) {
+	return Credential{}, s.saw(ctx, "AddCredential", n, string(n.Secret))
+}
+func (s *stub) RemoveCredential(ctx context.Context, id string) (Credential, error) {
+	return Credential{}, s.saw(ctx, "RemoveCredential", id)
+}
+func (s *stub) PersonKeys(ctx context.Context, f CredentialFilter) ([]PersonKey, error) {
+	return nil, s.saw(ctx, "PersonKeys", f)
+}
+func (s *stub) AddPersonKeys(ctx context.Context, p string, k NewPersonKeys) ([]PersonKey, error) {
+	return nil, s.saw(ctx, "AddPersonKeys", p, k)
+}
+func (s *stub) RemovePersonKey(ctx context.Context, id string) (PersonKey, error) {
+	return PersonKey{}, s.saw(ctx, "RemovePersonKey", id)
+}

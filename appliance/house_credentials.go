@@ -1,0 +1,232 @@
+package appliance
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
+)
+
+func (h *House) Credentials(ctx context.Context, f api.CredentialFilter) ([]api.Credential, error) {
+	person, err := h.personFilter(f.Person)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := h.Store.Credentials(ctx, person)
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	wire := []api.Credential{}
+	for _, c := range rows {
+		wire = append(wire, h.wireCredential(c))
+	}
+	return wire, nil
+}
+
+// personFilter is the id of a named person, "" of everybody.
+func (h *House) personFilter(name string) (policy.PersonID, error) {
+	if name == "" {
+		return "", nil
+	}
+	p, err := h.personNamed(name)
+	if err != nil {
+		return "", err
+	}
+	return p.ID, nil
+}
+
+func (h *House) wireCredential(c store.Credential) api.Credential {
+	n := namer{h.Book()}
+	wire := api.Credential{ID: c.ID, Person: n.person(c.Person), Login: c.Login, Kind: string(c.Kind), Created: c.Created, By: c.By}
+	if c.Server != "" {
+		wire.Server = n.server(c.Server)
+	}
+	if key, err := ssh.ParsePublicKey(c.Public); err == nil {
+		wire.Fingerprint = ssh.FingerprintSHA256(key)
+	}
+	return wire
+}
+
+func (h *House) AddCredential(ctx context.Context, asked api.NewCredential) (api.Credential, error) {
+	c := store.Credential{Kind: store.CredentialKind(asked.Kind), Login: asked.Login}
+	p, err := h.personNamed(asked.Person)
+	if err != nil {
+		return api.Credential{}, err
+	}
+	c.Person = p.ID
+	if asked.Server != "" {
+		s, err := h.serverNamed(asked.Server)
+		if err != nil {
+			return api.Credential{}, err
+		}
+		c.Server = s.ID
+	}
+	switch c.Kind {
+	case store.KeyCredential:
+		if c.Public, err = publicHalf(asked.Secret); err != nil {
+			return api.Credential{}, err
+		}
+	case store.PasswordCredential:
+		if err := checkPassword(asked.Secret); err != nil {
+			return api.Credential{}, err
+		}
+	default:
+		return api.Credential{}, invalid("", "a credential is a %s or a %s, not %.40q", api.KeyCredential, api.PasswordCredential, asked.Kind)
+	}
+	had, err := h.Store.Credentials(ctx, "")
+	if err != nil {
+		return api.Credential{}, asProblem(err, "")
+	}
+	if len(had) > 0 {
+		// A new data key in place of a lost one would hide that it was lost.
+		if err := h.Vault.Check(); err != nil {
+			return api.Credential{}, conflict("inside credential list", "%v", err)
+		}
+	}
+	c, err = h.Store.AddCredential(ctx, api.By(ctx), c, func(c store.Credential) ([]byte, error) {
+		sealed, err := h.Vault.Seal(asked.Secret, purposeOf(c)...)
+		if err != nil {
+			return nil, conflict("", "%v", err)
+		}
+		return sealed, nil
+	})
+	if err != nil {
+		return api.Credential{}, asProblem(err, "inside credential list "+p.Name)
+	}
+	return h.wireCredential(c), h.acted(ctx)
+}
+
+// publicHalf checks a private key and returns its public half.
+func publicHalf(pem []byte) ([]byte, error) {
+	const hint = "give a private key as ssh-keygen makes it, such as ~/.ssh/id_ed25519"
+	key, err := parsePrivateKey(pem)
+	if err != nil {
+		return nil, invalid(hint, "this is not a private key the gate can use: %v", err)
+	}
+	public, err := ssh.NewPublicKey(key.Public())
+	if err != nil {
+		return nil, invalid(hint, "this is not a private key the gate can use: %v", err)
+	}
+	return public.Marshal(), nil
+}
+
+func checkPassword(secret []byte) error {
+	const longest = 1024 // as OpenSSH asks for at most
+	switch {
+	case len(secret) == 0:
+		return invalid("type it, or give it on standard input", "the password is empty")
+	case len(secret) > longest:
+		return invalid("", "the password is longer than %d bytes", longest)
+	case bytes.ContainsAny(secret, "\x00\r\n"):
+		return invalid("give one line", "the password has a line end or a NUL in it")
+	}
+	return nil
+}
+
+func (h *House) RemoveCredential(ctx context.Context, id string) (api.Credential, error) {
+	c, err := h.Store.RemoveCredential(ctx, api.By(ctx), id)
+	if err != nil {
+		return api.Credential{}, asProblem(err, "inside credential list")
+	}
+	return h.wireCredential(c), h.acted(ctx)
+}
+
+func (h *House) PersonKeys(ctx context.Context, f api.CredentialFilter) ([]api.PersonKey, error) {
+	person, err := h.personFilter(f.Person)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := h.Store.PersonKeys(ctx, person)
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	wire := []api.PersonKey{}
+	for _, k := range rows {
+		wire = append(wire, h.wirePersonKey(k))
+	}
+	return wire, nil
+}
+
+func (h *House) AddPersonKeys(ctx context.Context, person string, asked api.NewPersonKeys) ([]api.PersonKey, error) {
+	p, err := h.personNamed(person)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := personKeys(asked.PublicKeys)
+	if err != nil {
+		return nil, err
+	}
+	added := []api.PersonKey{}
+	for _, k := range keys {
+		k.Person = p.ID
+		if k, err = h.Store.AddPersonKey(ctx, api.By(ctx), k); err != nil {
+			return nil, asProblem(err, "inside person key list")
+		}
+		added = append(added, h.wirePersonKey(k))
+	}
+	return added, h.acted(ctx)
+}
+
+// maxKeysAtOnce bounds how many keys one file may hold.
+const maxKeysAtOnce = 100
+
+// personKeys reads the lines of .pub or authorized_keys files. Options are
+// refused: they would be dropped in silence.
+func personKeys(text string) (keys []store.PersonKey, err error) {
+	const hint = "give a .pub file, such as ~/.ssh/id_ed25519.pub"
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if strings.Contains(line, "PRIVATE KEY") {
+			return nil, invalid(hint, "this is a private key: the gate knows persons by public ones")
+		}
+		key, label, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		switch {
+		case err != nil:
+			return nil, invalid(hint, "%.40q is not a public key", line)
+		case len(options) > 0:
+			return nil, invalid(hint, "the line of %s has options, which the gate does not know", ssh.FingerprintSHA256(key))
+		case len(keys) == maxKeysAtOnce:
+			return nil, invalid("", "more than %d keys at once", maxKeysAtOnce)
+		}
+		if _, isCert := key.(*ssh.Certificate); isCert {
+			return nil, invalid(hint, "%.40q is a certificate: give the key it certifies", line)
+		}
+		keys = append(keys, store.PersonKey{Key: key.Marshal(), Label: label})
+	}
+	if len(keys) == 0 {
+		return nil, invalid(hint, "there is no public key")
+	}
+	return keys, nil
+}
+
+func (h *House) RemovePersonKey(ctx context.Context, id string) (api.PersonKey, error) {
+	k, err := h.Store.RemovePersonKey(ctx, api.By(ctx), id)
+	if err != nil {
+		return api.PersonKey{}, asProblem(err, "inside person key list")
+	}
+	return h.wirePersonKey(k), h.acted(ctx)
+}
+
+func (h *House) wirePersonKey(k store.PersonKey) api.PersonKey {
+	n := namer{h.Book()}
+	wire := api.PersonKey{ID: k.ID, Person: n.person(k.Person), Login: k.Login, Label: k.Label, Added: k.Added, By: k.By}
+	if k.Server != "" {
+		wire.Server = n.server(k.Server)
+	}
+	key, err := ssh.ParsePublicKey(k.Key)
+	if err != nil {
+		wire.Type = fmt.Sprintf("unreadable: %v", err)
+		return wire
+	}
+	wire.Type, wire.Fingerprint = key.Type(), ssh.FingerprintSHA256(key)
+	return wire
+}

@@ -1,0 +1,175 @@
+package appliance
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/store"
+)
+
+// A keyring is what the house knows and holds for one visit's login. It reads
+// the store each time, so that what an admin adds or takes away counts from
+// the next login on.
+type keyring struct {
+	visit  *visit
+	person policy.PersonID
+	server policy.ServerID
+	login  string
+	rows   store.Keyring
+
+	mu     sync.Mutex
+	owners map[string]proxy.KeyOwner
+}
+
+var _ proxy.Keyring = (*keyring)(nil)
+
+// Keyring implements proxy.Visit.
+func (v *visit) Keyring(ctx context.Context, login string) (proxy.Keyring, error) {
+	verdict := v.Decide(login)
+	if !verdict.Allowed() {
+		return nil, errNotAdmitted
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeDown)
+	defer cancel()
+	rows, err := v.house.store.Keyring(ctx, verdict.Person.ID, verdict.Server.ID, login)
+	if err != nil {
+		return nil, err
+	}
+	return &keyring{
+		visit: v, person: verdict.Person.ID, server: verdict.Server.ID, login: login, rows: rows,
+		owners: map[string]proxy.KeyOwner{},
+	}, nil
+}
+
+// Owner implements proxy.Keyring. A key that is itself stored for the person
+// counts as registered: whoever proves it holds what the gate would use.
+func (k *keyring) Owner(ctx context.Context, key []byte) (proxy.KeyOwner, error) {
+	mine := func(theirs []byte) bool { return bytes.Equal(theirs, key) }
+	if slices.ContainsFunc(k.rows.Keys, func(r store.PersonKey) bool { return mine(r.Key) }) ||
+		slices.ContainsFunc(k.rows.Credentials, func(c store.Credential) bool { return mine(c.Public) }) {
+		return proxy.PersonsKey, nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if owner, known := k.owners[string(key)]; known {
+		return owner, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeDown)
+	defer cancel()
+	holder, err := k.visit.house.store.KeyHolder(ctx, key)
+	if err != nil {
+		return proxy.NobodysKey, err
+	}
+	owner := proxy.NobodysKey
+	if holder != "" && holder != k.person {
+		owner = proxy.OthersKey
+	}
+	if len(k.owners) < maxOwners {
+		k.owners[string(key)] = owner
+	}
+	return owner, nil
+}
+
+// maxOwners bounds what is remembered of a client's keys; an entry takes no
+// more of them.
+const maxOwners = 32
+
+// Held implements proxy.Keyring: keys before passwords, for a key tells the
+// server nothing that could be used again.
+func (k *keyring) Held() []proxy.Held {
+	var keys, passwords []proxy.Held
+	for _, c := range k.rows.Credentials {
+		h := proxy.Held{ID: "credential " + c.ID, Kind: proxy.HeldKind(c.Kind)}
+		if h.Kind == proxy.HeldPassword {
+			passwords = append(passwords, h)
+		} else {
+			keys = append(keys, h)
+		}
+	}
+	return append(keys, passwords...)
+}
+
+// Take implements proxy.Keyring.
+func (k *keyring) Take(ctx context.Context, h proxy.Held) (*proxy.Secret, error) {
+	i := slices.IndexFunc(k.rows.Credentials, func(c store.Credential) bool { return "credential "+c.ID == h.ID })
+	if i < 0 {
+		return nil, fmt.Errorf("%s is not held for this login", h.ID)
+	}
+	if err := k.writeDown(ctx, "credential.use", h.ID, ""); err != nil {
+		return nil, err
+	}
+	return openCredential(k.visit.house.vault, k.rows.Credentials[i])
+}
+
+// writeDown notes a use before it happens, and only where it may happen: in a
+// session that was let in, goes on, and may still be.
+func (k *keyring) writeDown(ctx context.Context, action, object, more string) error {
+	v := k.visit
+	v.mu.Lock()
+	se, verdict := v.session, v.verdict
+	v.mu.Unlock()
+	switch {
+	case se.ID == "":
+		return errNotAdmitted
+	case v.ctx.Err() != nil:
+		return context.Cause(v.ctx)
+	case !verdict.Allowed() || se.Person != k.person || se.Server != k.server || se.Login != k.login:
+		return errors.New("the session is not the one this was held for")
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeDown)
+	defer cancel()
+	detail := fmt.Sprintf("person %s, server %s, login %s, session %s%s", verdict.Person.Name, verdict.Server.Name, se.Login, se.ID, more)
+	return v.house.store.Audit(ctx, v.house.itself(), action, object, detail)
+}
+
+// itself is who did what the gate does by itself.
+func (a *Appliance) itself() string { return "gate:" + a.cfg.Gate.Name }
+
+// purposeOf is what a credential's seal says: opened for another person,
+// place or kind it stays shut.
+func purposeOf(c store.Credential) []string {
+	return []string{"credential", c.ID, string(c.Person), string(c.Server), c.Login, string(c.Kind), string(c.Public)}
+}
+
+// openCredential takes the secret out of its seal.
+func openCredential(v *Vault, c store.Credential) (*proxy.Secret, error) {
+	plain, err := v.Open(c.Sealed, purposeOf(c)...)
+	if err != nil {
+		return nil, err
+	}
+	if c.Kind == store.PasswordCredential {
+		return &proxy.Secret{Password: plain}, nil
+	}
+	defer clear(plain)
+	key, err := parsePrivateKey(plain)
+	if err != nil {
+		return nil, err
+	}
+	return &proxy.Secret{Key: key}, nil
+}
+
+// parsePrivateKey reads a private key in PEM, without a passphrase.
+func parsePrivateKey(pem []byte) (crypto.Signer, error) {
+	raw, err := ssh.ParseRawPrivateKey(pem)
+	if err != nil {
+		return nil, err
+	}
+	if p, ok := raw.(*ed25519.PrivateKey); ok {
+		return *p, nil
+	}
+	key, ok := raw.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a %T cannot sign", raw)
+	}
+	return key, nil
+}

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"log/slog"
+)
+
+// A Keyring is what the house knows and holds for the person of a visit, for
+// one login at the server that was dialled.
+type Keyring interface {
+	// Owner tells whose a public key is (SSH wire format, RFC 4253 section
+	// 6.6). Until the key is proven this says nothing about the client.
+	Owner(ctx context.Context, key []byte) (KeyOwner, error)
+
+	// Held lists what can be tried at the server, the best first. There is no
+	// secret in it.
+	Held() []Held
+
+	// Take gives a secret out, for one login. Only after Admit and as long as
+	// the person may be inside; it is written down before it is given.
+	Take(ctx context.Context, h Held) (*Secret, error)
+}
+
+// A KeyOwner says whose a public key is.
+type KeyOwner int
+
+const (
+	NobodysKey KeyOwner = iota // not registered
+	PersonsKey                 // registered for the person
+	OthersKey                  // registered for somebody else: it proves nothing here
+)
+
+// Held names something that is held for a person.
+type Held struct {
+	ID   string // "credential 7"
+	Kind HeldKind
+}
+
+// HeldKind is how a secret is used.
+type HeldKind string
+
+const (
+	HeldKey      HeldKind = "key"
+	HeldPassword HeldKind = "password"
+)
+
+// A Secret is what was held: a password or a key. It never shows itself.
+type Secret struct {
+	Password []byte
+	Key      crypto.Signer
+}
+
+// Wipe forgets the secret as far as Go lets it: what a library has copied
+// meanwhile is the garbage collector's.
+func (s *Secret) Wipe() {
+	clear(s.Password)
+	if key, ok := s.Key.(ed25519.PrivateKey); ok {
+		clear(key)
+	}
+	s.Password, s.Key = nil, nil
+}
+
+func (*Secret) String() string       { return "[redacted]" }
+func (*Secret) GoString() string     { return "[redacted]" }
+func (*Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
