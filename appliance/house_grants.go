@@ -101,6 +101,9 @@ func (h *House) newGrant(asked api.NewGrant, now time.Time) (g policy.Grant, err
 		}
 		g.Schedules = append(g.Schedules, schedule)
 	}
+	if err := howMuch(asked, &g); err != nil {
+		return g, err
+	}
 	g.Reason = asked.Reason
 	return g, nil
 }
@@ -227,6 +230,19 @@ func howLong(asked api.NewGrant, g *policy.Grant, now time.Time) error {
 	return nil
 }
 
+func howMuch(asked api.NewGrant, g *policy.Grant) (err error) {
+	if asked.Idle != "" {
+		if g.Idle, err = policy.ParseDuration(asked.Idle); err != nil {
+			return invalid("", "%v", err)
+		}
+	}
+	if asked.MaxSessions < 0 {
+		return invalid("leave it out for any number", "a grant cannot allow %d sessions at a time", asked.MaxSessions)
+	}
+	g.MaxSessions = asked.MaxSessions
+	return nil
+}
+
 // grantNotes says what keeps a new grant from being of use.
 func (h *House) grantNotes(g *policy.Grant) []string {
 	b := h.Book()
@@ -250,11 +266,14 @@ func (h *House) SetGrantEnd(ctx context.Context, id string, e api.NewEnd) (api.G
 	if err != nil {
 		return api.Grant{}, err
 	}
+	if err := versionGiven(e.Version, "inside grant show "+id); err != nil {
+		return api.Grant{}, err
+	}
 	end, err := newEnd(g, e, h.Now())
 	if err != nil {
 		return api.Grant{}, err
 	}
-	if err := h.Store.SetGrantEnd(ctx, api.By(ctx), g.ID, end); err != nil {
+	if err := h.Store.SetGrantEnd(ctx, api.By(ctx), g.ID, e.Version, end); err != nil {
 		return api.Grant{}, asProblem(err, "inside grant show "+id)
 	}
 	if err := h.acted(ctx); err != nil {
@@ -357,7 +376,10 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 		ServerID: string(g.Server), GroupID: string(g.ServerGroup),
 		Protocols: []string{}, Logins: append([]string{}, g.Logins...), Forwarding: []string{}, Schedules: []api.Schedule{},
 		Start: g.Start, End: g.End, Permanent: g.End.IsZero(), Reason: g.Reason,
-		Revoked: g.Revoked, Created: g.Created, CreatedBy: g.CreatedBy,
+		Revoked: g.Revoked, Created: g.Created, CreatedBy: g.CreatedBy, Version: g.Version, MaxSessions: g.MaxSessions,
+	}
+	if g.Idle > 0 {
+		wire.Idle = policy.FormatDuration(g.Idle)
 	}
 	if g.Person != "" {
 		wire.Person = names.person(g.Person)

@@ -64,7 +64,10 @@ func (h *House) SetPerson(ctx context.Context, name string, s api.Switch) (api.P
 	if err != nil {
 		return api.Person{}, err
 	}
-	if err := h.Store.DisablePerson(ctx, api.By(ctx), p.ID, s.Disabled); err != nil {
+	if err := versionGiven(s.Version, "inside person show "+p.Name); err != nil {
+		return api.Person{}, err
+	}
+	if err := h.Store.DisablePerson(ctx, api.By(ctx), p.ID, s.Version, s.Disabled); err != nil {
 		return api.Person{}, asProblem(err, "inside person ip list "+p.Name)
 	}
 	if err := h.acted(ctx); err != nil {
@@ -120,6 +123,7 @@ func wirePerson(p *policy.Person, groups map[string][]string) api.Person {
 		ID: string(p.ID), Name: p.Name, FullName: p.FullName, Email: p.Email, Disabled: p.Disabled,
 		Addresses: make([]api.Address, 0, len(p.Addresses)),
 		Groups:    append([]string{}, groups[string(p.ID)]...),
+		Version:   p.Version,
 	}
 	for _, a := range p.Addresses {
 		wire.Addresses = append(wire.Addresses, wireAddress(p, a))

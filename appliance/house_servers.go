@@ -5,17 +5,19 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
 )
 
 func (h *House) Servers(ctx context.Context) ([]api.Server, error) {
-	facts := h.Book().Facts()
+	b, now := h.Book(), h.Now()
+	facts := b.Facts()
 	groups := membersGroups(facts.ServerGroups)
 	servers := make([]api.Server, 0, len(facts.Servers))
 	for i := range facts.Servers {
-		servers = append(servers, wireServer(&facts.Servers[i], groups))
+		servers = append(servers, wireServer(b, &facts.Servers[i], groups, now))
 	}
 	return servers, nil
 }
@@ -25,7 +27,8 @@ func (h *House) Server(ctx context.Context, name string) (api.Server, error) {
 	if err != nil {
 		return api.Server{}, err
 	}
-	return wireServer(s, membersGroups(h.Book().Facts().ServerGroups)), nil
+	b := h.Book()
+	return wireServer(b, s, membersGroups(b.Facts().ServerGroups), h.Now()), nil
 }
 
 func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server, error) {
@@ -45,7 +48,7 @@ func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server,
 	if err := h.acted(ctx); err != nil {
 		return api.Server{}, err
 	}
-	wire := wireServer(&s, nil)
+	wire := wireServer(h.Book(), &s, nil, h.Now())
 	if len(h.Protect) > 0 {
 		wire.Notes = h.serverNotes(&s)
 	}
@@ -75,7 +78,10 @@ func (h *House) SetServer(ctx context.Context, name string, s api.Switch) (api.S
 	if err != nil {
 		return api.Server{}, err
 	}
-	if err := h.Store.DisableServer(ctx, api.By(ctx), v.ID, s.Disabled); err != nil {
+	if err := versionGiven(s.Version, "inside server show "+v.Name); err != nil {
+		return api.Server{}, err
+	}
+	if err := h.Store.DisableServer(ctx, api.By(ctx), v.ID, s.Version, s.Disabled); err != nil {
 		return api.Server{}, asProblem(err, "inside server show "+v.Name)
 	}
 	if err := h.acted(ctx); err != nil {
@@ -84,10 +90,11 @@ func (h *House) SetServer(ctx context.Context, name string, s api.Switch) (api.S
 	return h.Server(ctx, v.Name)
 }
 
-func wireServer(s *policy.Server, groups map[string][]string) api.Server {
+func wireServer(b *policy.Book, s *policy.Server, groups map[string][]string, now time.Time) api.Server {
 	return api.Server{
 		ID: string(s.ID), Name: s.Name, Address: prefixText(s.Prefix),
 		SSHPort: s.SSHPort, RDPPort: s.RDPPort, Disabled: s.Disabled,
-		Groups: append([]string{}, groups[string(s.ID)]...),
+		Groups: append([]string{}, groups[string(s.ID)]...), Version: s.Version,
+		Maintenance: wireMaintenance(b, s.Maintenance, now),
 	}
 }

@@ -246,7 +246,7 @@ func TestAChangeTheGateHasNotActedOnSaysSo(t *testing.T) {
 	h, _, ctx := newHouse(t)
 	must[api.Person](t)(h.AddPerson(ctx, api.NewPerson{Name: "alice"}))
 	h.Refresh = func(context.Context) error { return errors.New("the database is gone") }
-	_, err := h.SetPerson(ctx, "alice", api.Switch{Disabled: true})
+	_, err := h.SetPerson(ctx, "alice", api.Switch{Version: 1, Disabled: true})
 	if codeOf(err) != api.CodeUnavailable || !strings.Contains(err.Error(), "the change is kept, but the gate has not acted on it yet") {
 		t.Errorf("got %v", err)
 	}

@@ -205,7 +205,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	book := newBook(t, facts)
 	for _, c := range cases {
 		n := testing.AllocsPerRun(10, func() {
-			book.Decide(c.Flow, c.At)
+			book.DecideWithout(c.Full, c.Flow, c.At)
 			book.DecideBy(c.Grant, c.Flow, c.At)
 			book.Standing(c.Grant, c.At)
 		})

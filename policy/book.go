@@ -26,6 +26,10 @@ type Flow struct {
 	Dest     netip.AddrPort
 	Protocol Protocol
 	Login    string // "" asks whether any login could be let in
+
+	// Inside asks for somebody who has entered already. It makes a difference
+	// while a server is about to be maintained.
+	Inside bool
 }
 
 // A Verdict is the answer to a flow. What could be found out stays filled in
@@ -37,6 +41,7 @@ type Verdict struct {
 	Protocol Protocol
 	Denial   Denial    // "" is yes
 	Until    time.Time // the effective end; zero is none
+	Ends     EndCause  // what comes to its end then; "" for none
 }
 
 // Allowed reports whether the verdict lets the flow in.

@@ -16,18 +16,22 @@ import (
 //
 // Decide knows people and servers, not the gate: whether a destination is
 // forbidden, or whether a recording can be made, the appliance finds out.
-func (b *Book) Decide(f Flow, now time.Time) Verdict {
+func (b *Book) Decide(f Flow, now time.Time) Verdict { return b.DecideWithout(nil, f, now) }
+
+// DecideWithout answers like Decide, knowing that some grants have as many
+// sessions open as they allow the person.
+func (b *Book) DecideWithout(full []GrantID, f Flow, now time.Time) Verdict {
 	v, at := b.meet(f)
 	if v.Denial != "" {
 		return v
 	}
-	best := contest{verdict: v}
-	best.verdict.Denial = NoGrant
+	best := at.contest(v, f, now)
+	best.full = full
 	for _, who := range b.whos[at.person] {
 		for _, where := range b.wheres[at.server] {
 			grants := b.cell(who, where)
 			for i := range grants {
-				best.enter(&grants[i], at.client, f, now)
+				best.enter(&grants[i])
 			}
 		}
 	}
@@ -61,8 +65,7 @@ func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {
 	if v.Denial != "" {
 		return v
 	}
-	best := contest{verdict: v}
-	best.verdict.Denial = NoGrant
+	best := at.contest(v, f, now)
 	g, known := b.grantByID[id]
 	if !known {
 		return best.verdict
@@ -70,7 +73,7 @@ func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {
 	_, forPerson := slices.BinarySearch(b.whos[at.person], g.who)
 	_, forServer := slices.BinarySearch(b.wheres[at.server], g.where)
 	if forPerson && forServer {
-		best.enter(g, at.client, f, now)
+		best.enter(g)
 	}
 	return best.verdict
 }
@@ -86,7 +89,8 @@ func (b *Book) Standing(id GrantID, now time.Time) (until time.Time, d Denial) {
 	if d = g.standing(now); d != "" {
 		return time.Time{}, d
 	}
-	return g.until(now), ""
+	until, _ = g.until(now, time.Time{})
+	return until, ""
 }
 
 // A meeting is the person and the server of a flow, by their positions.
@@ -145,16 +149,42 @@ func (s *Server) listens(p Protocol, port uint16) bool {
 }
 
 // A contest keeps the best of the grants that entered it.
-type contest struct{ verdict Verdict }
+type contest struct {
+	verdict Verdict
+	flow    Flow
+	client  netip.Addr
+	now     time.Time
+	full    []GrantID // those with no room for another session
 
-func (c *contest) enter(g *grant, client netip.Addr, f Flow, now time.Time) {
-	denial := g.check(client, f, now)
+	// What maintenance of the server means for the person, see Maintenance.bars.
+	barred   bool
+	barredAt time.Time
+}
+
+// contest opens the contest of the grants for a meeting.
+func (at *meeting) contest(v Verdict, f Flow, now time.Time) contest {
+	c := contest{verdict: v, flow: f, client: at.client, now: now}
+	c.verdict.Denial = NoGrant
+	c.barred, c.barredAt = v.Server.Maintenance.bars(v.Person.ID, f.Inside, now)
+	return c
+}
+
+func (c *contest) enter(g *grant) {
+	denial := g.check(c.client, &c.flow, c.now)
+	switch {
+	case denial != "":
+	case c.barred:
+		denial = UnderMaintenance
+	case slices.Contains(c.full, g.ID):
+		denial = TooManySessions
+	}
 	var until time.Time
+	var ends EndCause
 	if denial == "" {
-		until = g.until(now)
+		until, ends = g.until(c.now, c.barredAt)
 	}
 	if c.beatenBy(g.ID, denial, until) {
-		c.verdict.Grant, c.verdict.Denial, c.verdict.Until = g.Grant, denial, until
+		c.verdict.Grant, c.verdict.Denial, c.verdict.Until, c.verdict.Ends = g.Grant, denial, until, ends
 	}
 }
 
@@ -174,7 +204,7 @@ func (c *contest) beatenBy(id GrantID, denial Denial, until time.Time) bool {
 
 // check returns why a grant for this person and this server does not let the
 // flow in, "" when it does.
-func (g *grant) check(client netip.Addr, f Flow, now time.Time) Denial {
+func (g *grant) check(client netip.Addr, f *Flow, now time.Time) Denial {
 	switch {
 	case len(g.Protocols) > 0 && !slices.Contains(g.Protocols, f.Protocol):
 		return WrongProtocol
@@ -202,14 +232,23 @@ func (g *grant) standing(now time.Time) Denial {
 	return ""
 }
 
-// until returns when a grant that serves now ends or its schedules close,
-// whichever comes first; zero when neither ever does.
-func (g *grant) until(now time.Time) time.Time {
-	if len(g.when) == 0 {
-		return g.End
+// until returns the effective end of a grant that serves now, and which one it
+// is: the end of the grant, the closing of its schedules or the moment from
+// which maintenance keeps the person out (zero is none), whichever comes first;
+// zero when none ever comes. Nothing else computes an end: warnings, timers,
+// deadlines and every list show this one.
+func (g *grant) until(now, barredAt time.Time) (until time.Time, why EndCause) {
+	until, why = g.End, GrantExpired
+	if len(g.when) > 0 {
+		if edge := unionEdge(g.when, now, g.End); !edge.IsZero() {
+			until, why = edge, ScheduleClosed
+		}
 	}
-	if edge := unionEdge(g.when, now, g.End); !edge.IsZero() {
-		return edge
+	if !barredAt.IsZero() && (until.IsZero() || barredAt.Before(until)) {
+		until, why = barredAt, ServerMaintained
 	}
-	return g.End
+	if until.IsZero() {
+		why = ""
+	}
+	return until, why
 }

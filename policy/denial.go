@@ -20,6 +20,8 @@ const (
 	OutsideSchedule     Denial = "outside-schedule"
 	Expired             Denial = "expired"
 	Revoked             Denial = "revoked"
+	UnderMaintenance    Denial = "maintenance"
+	TooManySessions     Denial = "too-many-sessions"
 	NoForwarding        Denial = "forwarding"
 	RecorderUnavailable Denial = "recorder-unavailable"
 	LedgerUnavailable   Denial = "ledger-unavailable" // the entry could not be written down
@@ -49,6 +51,8 @@ var denials = [...]struct {
 	{OutsideSchedule, "your grant for this server does not hold at this hour"},
 	{Expired, "your grant for this server has expired"},
 	{Revoked, "your grant for this server has been revoked"},
+	{UnderMaintenance, "this server is under maintenance"},
+	{TooManySessions, "as many sessions are open as your grant for this server allows at a time"},
 	{NoForwarding, "your grant for this server does not allow this port forwarding"},
 	{RecorderUnavailable, "your session cannot be recorded, so nobody is let in now"},
 	{LedgerUnavailable, "your entry cannot be written down, so nobody is let in now"},

@@ -16,8 +16,9 @@ import (
 )
 
 // slowDecide decides without any index, one question of the specification
-// after the other. only limits the grants it looks at; "" is all.
-func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.GrantID) policy.Verdict {
+// after the other. only limits the grants it looks at; "" is all. full have no
+// room for a session.
+func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.GrantID, full ...policy.GrantID) policy.Verdict {
 	v := policy.Verdict{Protocol: fl.Protocol}
 	client, dest := fl.Client.Addr().Unmap(), fl.Dest.Addr().Unmap()
 
@@ -72,11 +73,47 @@ func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.Grant
 			continue
 		}
 		denial, until := slowGrant(g, fl, client, now)
+		var ends policy.EndCause
+		if denial == "" {
+			denial, until, ends = slowMaintenance(v.Server.Maintenance, v.Person.ID, fl.Inside, now, g, until)
+		}
+		if denial == "" && slices.Contains(full, g.ID) {
+			denial, until, ends = policy.TooManySessions, time.Time{}, ""
+		}
 		if slowBetter(v, g, denial, until) {
-			v.Grant, v.Denial, v.Until = g, denial, until
+			v.Grant, v.Denial, v.Until, v.Ends = g, denial, until, ends
 		}
 	}
 	return v
+}
+
+// slowMaintenance says what is left of a yes when the server is maintained, and
+// what ends it.
+func slowMaintenance(m *policy.Maintenance, p policy.PersonID, inside bool, now time.Time, g *policy.Grant, until time.Time) (policy.Denial, time.Time, policy.EndCause) {
+	var ends policy.EndCause
+	if !until.IsZero() && until.Equal(g.End) {
+		ends = policy.GrantExpired
+	} else if !until.IsZero() {
+		ends = policy.ScheduleClosed
+	}
+	concerned := m != nil && (m.Until.IsZero() || now.Compare(m.Until) < 0)
+	for i := 0; concerned && i < len(m.Exempt); i++ {
+		concerned = m.Exempt[i] != p
+	}
+	if !concerned {
+		return "", until, ends
+	}
+	last := m.From
+	if inside {
+		last = m.Clear
+	}
+	if now.Compare(last) >= 0 {
+		return policy.UnderMaintenance, time.Time{}, ""
+	}
+	if until.IsZero() || m.Clear.Compare(until) < 0 {
+		return "", m.Clear, policy.ServerMaintained
+	}
+	return "", until, ends
 }
 
 func slowHolds(groups []policy.Group, id policy.GroupID, member string) bool {
@@ -183,6 +220,17 @@ func drawFacts(t *rapid.T) policy.Facts {
 		s := policy.Server{ID: policy.ServerID(fmt.Sprint("s", i)), Name: fmt.Sprint("server-", i), Prefix: netip.MustParsePrefix(taken[i]), Disabled: oneIn(t, 16, "disabled")}
 		if oneIn(t, 12, "ports") {
 			s.SSHPort, s.RDPPort = 2222, 3389
+		}
+		if oneIn(t, 5, "maintenance") {
+			m := &policy.Maintenance{From: drawMoment(t)}
+			m.Clear = m.From.Add(time.Duration(rapid.IntRange(0, 48).Draw(t, "grace")) * 30 * time.Minute)
+			if oneIn(t, 2, "over") {
+				m.Until = m.Clear.Add(time.Duration(rapid.IntRange(1, 48).Draw(t, "length")) * 30 * time.Minute)
+			}
+			if oneIn(t, 4, "exempt") {
+				m.Exempt = []policy.PersonID{"p1", "p0"}
+			}
+			s.Maintenance = m
 		}
 		f.Servers = append(f.Servers, s)
 	}
@@ -296,6 +344,7 @@ func drawFlow(t *rapid.T, f policy.Facts) (policy.Flow, time.Time) {
 		Dest:     netip.AddrPortFrom(netip.MustParseAddr(dest), port),
 		Protocol: protocol,
 		Login:    login,
+		Inside:   oneIn(t, 2, "inside"),
 	}, now
 }
 
@@ -313,6 +362,13 @@ func TestDecideLikeTheSlowOracle(t *testing.T) {
 			want := slowDecide(facts, flow, now, "")
 			if diff := cmp.Diff(inWords(want), inWords(book.Decide(flow, now))); diff != "" {
 				t.Fatalf("%+v at %s (-want +got):\n%s\n%s", flow, now, diff, describe(facts))
+			}
+			if want.Allowed() && oneIn(t, 4, "full") {
+				full := []policy.GrantID{"99", want.Grant.ID}
+				want = slowDecide(facts, flow, now, "", full...)
+				if diff := cmp.Diff(inWords(want), inWords(book.DecideWithout(full, flow, now))); diff != "" {
+					t.Fatalf("without %s: %+v at %s (-want +got):\n%s\n%s", full, flow, now, diff, describe(facts))
+				}
 			}
 			said[want.Denial]++
 			flows++

@@ -17,6 +17,7 @@ type Person struct {
 	Email     string
 	Disabled  bool
 	Addresses []Address
+	Version   int64 // the revision of the facts that changed it last
 }
 
 // An Address is a place a person comes from: home, office, VPN.

@@ -1,6 +1,10 @@
 package policy
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
 
 // ServerID identifies a server for as long as the database lives.
 type ServerID string
@@ -15,6 +19,41 @@ type Server struct {
 	SSHPort  uint16 // 0: every intercepted SSH port is this server's SSH
 	RDPPort  uint16 // 0: every intercepted RDP port is this server's RDP
 	Disabled bool
+
+	Maintenance *Maintenance // nil: none
+	Version     int64        // the revision of the facts that changed it last
+}
+
+// Maintenance keeps everybody but a few out of a server for some time. Whoever
+// is inside when it begins has until Clear to finish.
+//
+//	       From                    Clear                    Until
+//	────────┼────────────────────────┼────────────────────────┼────────▶
+//	entries │ refused                │ refused                │
+//	sessions│ end at Clear           │ none                   │
+type Maintenance struct {
+	From   time.Time  // nobody new enters from then on
+	Clear  time.Time  // sessions end then; not before From
+	Until  time.Time  // it is over; zero: when an admin says so
+	Exempt []PersonID // whom it does not concern
+	Reason string
+}
+
+// bars tells what maintenance means for a person at a moment: that it keeps
+// them out, or else when it will; zero is never.
+func (m *Maintenance) bars(p PersonID, inside bool, now time.Time) (out bool, from time.Time) {
+	switch {
+	case m == nil, m.Over(now), slices.Contains(m.Exempt, p):
+		return false, time.Time{}
+	case !now.Before(m.Clear), !inside && !now.Before(m.From):
+		return true, time.Time{}
+	}
+	return false, m.Clear
+}
+
+// Over reports whether maintenance has come to the end that was set for it.
+func (m *Maintenance) Over(now time.Time) bool {
+	return !m.Until.IsZero() && !now.Before(m.Until)
 }
 
 // GroupID identifies a group of persons or of servers.

@@ -55,17 +55,19 @@ type EndCause string
 
 // The causes, each with a sentence for humans in its Error method.
 const (
-	ClientLeft      EndCause = "client-left"
-	ServerLeft      EndCause = "server-left"
-	GrantExpired    EndCause = "grant-expired"
-	GrantRevoked    EndCause = "grant-revoked"
-	ScheduleClosed  EndCause = "schedule-closed"
-	AdminEnded      EndCause = "ended-by-admin"
-	NoLongerAllowed EndCause = "no-longer-allowed" // person or server disabled, address removed, …
-	RecordingFailed EndCause = "recording-failed"
-	GateShutdown    EndCause = "gate-shutdown"
-	GateCrashed     EndCause = "gate-crashed" // found open when the gate started again
-	Failed          EndCause = "failed"       // a protocol error on either side
+	ClientLeft       EndCause = "client-left"
+	ServerLeft       EndCause = "server-left"
+	GrantExpired     EndCause = "grant-expired"
+	GrantRevoked     EndCause = "grant-revoked"
+	ScheduleClosed   EndCause = "schedule-closed"
+	ServerMaintained EndCause = "maintenance"
+	Idle             EndCause = "idle" // nobody has used the session for the grant's idle time
+	AdminEnded       EndCause = "ended-by-admin"
+	NoLongerAllowed  EndCause = "no-longer-allowed" // person or server disabled, address removed, …
+	RecordingFailed  EndCause = "recording-failed"
+	GateShutdown     EndCause = "gate-shutdown"
+	GateCrashed      EndCause = "gate-crashed" // found open when the gate started again
+	Failed           EndCause = "failed"       // a protocol error on either side
 )
 
 // Error says the cause to the person, lower case, without a full stop. The
@@ -82,6 +84,10 @@ func (c EndCause) Error() string {
 		return "your grant has been revoked"
 	case ScheduleClosed:
 		return "the hours of your grant are over"
+	case ServerMaintained:
+		return "the server is under maintenance"
+	case Idle:
+		return "nobody has used the session for as long as your grant allows"
 	case AdminEnded:
 		return "ended by an administrator"
 	case NoLongerAllowed:

@@ -132,14 +132,15 @@ func crowd(b *testing.B, url string) {
 			}
 		}
 	}
-	insert("persons", 10_000, func(i int) []any { return []any{fmt.Sprint("p", i), fmt.Sprint("person.", i), "", "", false} })
+	insert("persons (id, name, full_name, email, disabled)", 10_000, func(i int) []any { return []any{fmt.Sprint("p", i), fmt.Sprint("person.", i), "", "", false} })
 	insert("addresses", 10_000, func(i int) []any {
 		return []any{-1 - i, fmt.Sprint("p", i), fmt.Sprintf("10.%d.%d.%d/32", i>>16, i>>8&255, i&255), "home", false}
 	})
-	insert("servers", 1_000, func(i int) []any {
+	insert("servers (id, name, prefix, ssh_port, rdp_port, disabled)", 1_000, func(i int) []any {
 		return []any{fmt.Sprint("s", i), fmt.Sprint("server-", i), fmt.Sprintf("172.16.%d.%d/32", i>>8, i&255), 0, 0, false}
 	})
-	insert("grants", 100_000, func(i int) []any {
+	insert(`grants (id, person, person_group, server, server_group, protocols, logins, source, forwarding,
+		starts, ends, schedules, reason, revoked, created, created_by)`, 100_000, func(i int) []any {
 		return []any{1 + i, fmt.Sprint("p", i%10_000), "", fmt.Sprint("s", i%1_000), "", "ssh", "root\nadmin", "", 0,
 			1_700_000_000_000_000, 1_800_000_000_000_000, "Europe/Warsaw Mon-Fri 09:00-17:00", "because", 0, 1_700_000_000_000_000, "root"}
 	})

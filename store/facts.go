@@ -12,26 +12,33 @@ import (
 
 // Facts reads all facts in one transaction: persons, servers and groups by
 // name, grants by number.
-func (s *Store) Facts(ctx context.Context) (policy.Facts, error) {
+func (s *Store) Facts(ctx context.Context) (policy.Facts, error) { return s.FactsSince(ctx, 0) }
+
+// FactsSince reads what has changed after a revision, each thing whole, as
+// Facts reads all of them: a person with every address, a group with every
+// member. Nothing is ever taken out of the facts, so this and the facts of that
+// revision are the facts of now.
+func (s *Store) FactsSince(ctx context.Context, revision int64) (policy.Facts, error) {
 	var f policy.Facts
 	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		r := factsReader{ctx, tx, revision}
 		var err error
 		if f.Revision, err = number(tx.QueryRowContext(ctx, revisionQuery)); err != nil {
 			return err
 		}
-		if f.Persons, err = allPersons(ctx, tx); err != nil {
+		if f.Persons, err = r.persons(); err != nil {
 			return err
 		}
-		if f.Servers, err = allServers(ctx, tx); err != nil {
+		if f.Servers, err = r.servers(); err != nil {
 			return err
 		}
-		if f.PersonGroups, err = allGroups(ctx, tx, PersonGroup); err != nil {
+		if f.PersonGroups, err = r.groups(PersonGroup); err != nil {
 			return err
 		}
-		if f.ServerGroups, err = allGroups(ctx, tx, ServerGroup); err != nil {
+		if f.ServerGroups, err = r.groups(ServerGroup); err != nil {
 			return err
 		}
-		f.Grants, err = allGrants(ctx, tx)
+		f.Grants, err = r.grants()
 		return err
 	})
 	if err != nil {
@@ -42,12 +49,31 @@ func (s *Store) Facts(ctx context.Context) (policy.Facts, error) {
 
 const revisionQuery = "SELECT n FROM counters WHERE name = 'revision'"
 
-func allPersons(ctx context.Context, tx *sql.Tx) ([]policy.Person, error) {
-	persons, err := all(ctx, tx, readPerson, "SELECT "+personColumns+" FROM persons")
+// A factsReader reads what has changed after a revision; 0 is everything.
+type factsReader struct {
+	ctx   context.Context
+	tx    *sql.Tx
+	since int64
+}
+
+// changed is a condition and its argument. There is none where everything is
+// to be read: an engine that went through the index by version for that would
+// read every row by itself.
+func (r *factsReader) changed(condition string) (string, []any) {
+	if r.since == 0 {
+		return "", nil
+	}
+	return " WHERE " + condition, []any{r.since}
+}
+
+func (r *factsReader) persons() ([]policy.Person, error) {
+	where, args := r.changed("version > $1")
+	persons, err := all(r.ctx, r.tx, readPerson, "SELECT "+personColumns+" FROM persons"+where, args...)
 	if err != nil {
 		return nil, err
 	}
-	addresses, err := all(ctx, tx, readOwned, "SELECT "+addressColumns+" FROM addresses ORDER BY id")
+	where, args = r.changed("person IN (SELECT id FROM persons WHERE version > $1)")
+	addresses, err := all(r.ctx, r.tx, readOwned, "SELECT "+addressColumns+" FROM addresses"+where+" ORDER BY id", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -67,14 +93,15 @@ func allPersons(ctx context.Context, tx *sql.Tx) ([]policy.Person, error) {
 	return persons, nil
 }
 
-func allServers(ctx context.Context, tx *sql.Tx) ([]policy.Server, error) {
-	servers, err := all(ctx, tx, readServer, "SELECT "+serverColumns+" FROM servers")
+func (r *factsReader) servers() ([]policy.Server, error) {
+	where, args := r.changed("version > $1")
+	servers, err := all(r.ctx, r.tx, readServer, "SELECT "+serverColumns+" FROM servers"+where, args...)
 	slices.SortFunc(servers, func(a, b policy.Server) int { return cmp.Compare(a.Name, b.Name) })
 	return servers, err
 }
 
-func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) {
-	groups, err := all(ctx, tx, readGroup, "SELECT id, name, description FROM member_groups WHERE kind = $1", k)
+func (r *factsReader) groups(k Kind) ([]policy.Group, error) {
+	groups, err := all(r.ctx, r.tx, readGroup, "SELECT id, name, description FROM member_groups WHERE kind = $1 AND version > $2", k, r.since)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +110,8 @@ func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) 
 	for i := range groups {
 		byID[groups[i].ID] = &groups[i]
 	}
-	err = each(ctx, tx, func(r row) error {
+	where, args := r.changed("group_id IN (SELECT id FROM member_groups WHERE version > $1)")
+	err = each(r.ctx, r.tx, func(r row) error {
 		var in, sub policy.GroupID
 		var member string
 		if err := r.Scan(&in, &member, &sub); err != nil {
@@ -97,7 +125,7 @@ func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) 
 			g.Members = append(g.Members, member)
 		}
 		return nil
-	}, "SELECT group_id, member, subgroup FROM members")
+	}, "SELECT group_id, member, subgroup FROM members"+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,19 +136,20 @@ func allGroups(ctx context.Context, tx *sql.Tx, k Kind) ([]policy.Group, error) 
 	return groups, nil
 }
 
-func allGrants(ctx context.Context, tx *sql.Tx) ([]policy.Grant, error) {
-	n, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM grants"))
+func (r *factsReader) grants() ([]policy.Grant, error) {
+	where, args := r.changed("version > $1")
+	n, err := number(r.tx.QueryRowContext(r.ctx, "SELECT COUNT(*) FROM grants"+where, args...))
 	if err != nil {
 		return nil, err
 	}
 	// There may be many; growing the slice would copy them several times.
 	grants := make([]policy.Grant, 0, n)
 	reader := newGrantReader()
-	err = each(ctx, tx, func(r row) error {
+	err = each(r.ctx, r.tx, func(r row) error {
 		g, err := reader.read(r)
 		grants = append(grants, g)
 		return err
-	}, "SELECT "+grantColumns+" FROM grants ORDER BY id")
+	}, "SELECT "+grantColumns+" FROM grants"+where+" ORDER BY id", args...)
 	if err != nil {
 		return nil, err
 	}

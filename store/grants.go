@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 const grantColumns = `id, person, person_group, server, server_group, protocols, logins, source, forwarding,
-	starts, ends, schedules, reason, revoked, created, created_by`
+	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, version`
 
 // CreateGrant gives the id and the creation time. A zero Start is the moment
 // of creation.
@@ -38,10 +39,14 @@ func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (pol
 		g.ID = policy.GrantID(numberID(n))
 		became.ID = g.ID
 		_, err = tx.ExecContext(ctx, "INSERT INTO grants ("+grantColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 0)`,
 			n, g.Person, g.PersonGroup, g.Server, g.ServerGroup,
 			lines(g.Protocols), lines(g.Logins), prefixText(g.From), int64(g.Forwarding),
-			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy)
+			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy,
+			g.Idle.Microseconds(), g.MaxSessions)
+		if err == nil {
+			g.Version, err = touched(ctx, tx, "grants", n, by)
+		}
 		return deed{
 			action: "grant.create", object: "grant " + string(g.ID), detail: describeGrant(g, became.Who, became.Where),
 			became: became,
@@ -86,6 +91,12 @@ func checkGrant(g policy.Grant) error {
 	if !g.Revoked.IsZero() {
 		return refuse(ErrInvalid, "a grant cannot begin revoked")
 	}
+	if g.Idle != 0 && (g.Idle < time.Minute || g.Idle > maxIdle || g.Idle%time.Microsecond != 0) {
+		return refuse(ErrInvalid, "an idle time of %s cannot be: use one from 1 minute to 30 days", g.Idle)
+	}
+	if g.MaxSessions < 0 || g.MaxSessions > maxSessions {
+		return refuse(ErrInvalid, "a grant cannot allow %d sessions at a time: use a number from 1 to %d", g.MaxSessions, maxSessions)
+	}
 	if err := checkMoment("start of the grant", g.Start); err != nil {
 		return err
 	}
@@ -94,6 +105,12 @@ func checkGrant(g policy.Grant) error {
 	}
 	return checkOptional("reason", g.Reason, maxText)
 }
+
+// The longest idle time and the highest number of sessions that mean anything.
+const (
+	maxIdle     = 30 * 24 * time.Hour
+	maxSessions = 10_000
+)
 
 func checkProtocol(p policy.Protocol) error {
 	switch p {
@@ -144,6 +161,8 @@ func describeGrant(g policy.Grant, who, where string) string {
 		{"logins", strings.Join(g.Logins, " ")},
 		{"source", prefixText(g.From)},
 		{"forwarding", g.Forwarding.String()},
+		{"idle", durationText(g.Idle)},
+		{"sessions at a time", numberText(g.MaxSessions)},
 		{"schedule", strings.ReplaceAll(scheduleLines(g.Schedules), "\n", " or ")},
 		{"reason", g.Reason},
 	} {
@@ -152,6 +171,20 @@ func describeGrant(g policy.Grant, who, where string) string {
 		}
 	}
 	return b.String()
+}
+
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return policy.FormatDuration(d)
+}
+
+func numberText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 func describeEnd(end time.Time) string {
@@ -164,8 +197,9 @@ func describeEnd(end time.Time) string {
 func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // SetGrantEnd extends or shortens a grant; a zero end makes it permanent.
-// A revoked grant is ErrConflict.
-func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, end time.Time) error {
+// base is the revision of the facts that whoever asks has seen: a grant that
+// has changed since is ErrConflict, and so is a revoked one.
+func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, base int64, end time.Time) error {
 	end = kept(end)
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		g, err := grant(ctx, tx, id)
@@ -175,14 +209,20 @@ func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, e
 		if !g.Revoked.IsZero() {
 			return deed{}, refuse(ErrConflict, "grant %s was revoked at %s: create a new one", id, clock(g.Revoked))
 		}
+		n, _ := idNumber(string(id))
+		if err := upToDate(ctx, tx, "grants", n, "grant "+string(id), base); err != nil {
+			return deed{}, err
+		}
 		if g.End.Equal(end) {
 			return deed{}, errUnchanged
 		}
 		if err := checkEnd(g.Start, end); err != nil {
 			return deed{}, err
 		}
-		n, _ := idNumber(string(id))
 		if _, err := tx.ExecContext(ctx, "UPDATE grants SET ends = $2 WHERE id = $1", n, micros(end)); err != nil {
+			return deed{}, err
+		}
+		if err := touch(ctx, tx, "grants", n, by); err != nil {
 			return deed{}, err
 		}
 		detail := describeEnd(g.End) + " → " + describeEnd(end)
@@ -190,7 +230,8 @@ func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, e
 	})
 }
 
-// RevokeGrant revokes; revoking twice is ErrConflict.
+// RevokeGrant revokes, whatever has changed meanwhile: shutting a door must
+// never fail for being late. Revoking twice is ErrConflict.
 func (s *Store) RevokeGrant(ctx context.Context, by string, id policy.GrantID, now time.Time) error {
 	if err := checkMoment("time of the revocation", now); err != nil {
 		return err
@@ -205,6 +246,9 @@ func (s *Store) RevokeGrant(ctx context.Context, by string, id policy.GrantID, n
 		}
 		n, _ := idNumber(string(id))
 		if _, err := tx.ExecContext(ctx, "UPDATE grants SET revoked = $2 WHERE id = $1", n, micros(now)); err != nil {
+			return deed{}, err
+		}
+		if err := touch(ctx, tx, "grants", n, by); err != nil {
 			return deed{}, err
 		}
 		detail := describeEnd(g.End) + " → revoked at " + clock(now)
@@ -235,6 +279,7 @@ func grant(ctx context.Context, tx *sql.Tx, id policy.GrantID) (policy.Grant, er
 type grantReader struct {
 	g                                              policy.Grant
 	id, starts, ends, revoked, created, forwarding int64
+	idle                                           int64
 	protocols, logins, source, schedules           string
 	places                                         []any
 
@@ -250,7 +295,7 @@ func newGrantReader() *grantReader {
 		knownSchedules: map[string][]policy.Schedule{},
 	}
 	r.places = []any{&r.id, &r.g.Person, &r.g.PersonGroup, &r.g.Server, &r.g.ServerGroup, &r.protocols, &r.logins, &r.source, &r.forwarding,
-		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy}
+		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy, &r.idle, &r.g.MaxSessions, &r.g.Version}
 	return r
 }
 
@@ -261,6 +306,7 @@ func (r *grantReader) read(from row) (policy.Grant, error) {
 	g := &r.g
 	g.ID = policy.GrantID(numberID(r.id))
 	g.Forwarding = policy.Forwarding(r.forwarding)
+	g.Idle = time.Duration(r.idle) * time.Microsecond
 	g.Start, g.End, g.Revoked, g.Created = moment(r.starts), moment(r.ends), moment(r.revoked), moment(r.created)
 	var err error
 	if g.From, err = parsePrefix(r.source); err != nil {

@@ -40,6 +40,9 @@ func (s *Store) CreateGroup(ctx context.Context, by string, k Kind, g policy.Gro
 		g.ID = policy.GroupID(newID())
 		_, err = tx.ExecContext(ctx, "INSERT INTO member_groups (id, kind, name, description) VALUES ($1, $2, $3, $4)",
 			g.ID, k, g.Name, g.Description)
+		if err == nil {
+			err = touch(ctx, tx, "member_groups", g.ID, by)
+		}
 		return deed{
 			action: "group.create", object: string(k) + " group " + g.Name, detail: "created",
 			became: groupFact{ID: g.ID, Kind: k, Name: g.Name, Description: g.Description},
@@ -80,6 +83,9 @@ func (s *Store) AddMember(ctx context.Context, by string, k Kind, into policy.Gr
 			return deed{}, err
 		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO members (group_id, member, subgroup) VALUES ($1, $2, $3)", into, member, group)
+		if err == nil {
+			err = touch(ctx, tx, "member_groups", into, by)
+		}
 		return deed{
 			action: "group.add", object: string(k) + " group " + m.into.Name, detail: "added " + m.name,
 			became: memberFact{Group: m.into.Name, Member: m.name},
@@ -99,6 +105,9 @@ func (s *Store) RemoveMember(ctx context.Context, by string, k Kind, from policy
 			return deed{}, refuse(ErrNotFound, "%s is not in the %s group %s itself", m.name, k, m.into.Name)
 		}
 		_, err = tx.ExecContext(ctx, "DELETE FROM members WHERE group_id = $1 AND member = $2 AND subgroup = $3", from, member, group)
+		if err == nil {
+			err = touch(ctx, tx, "member_groups", from, by)
+		}
 		return deed{
 			action: "group.remove", object: string(k) + " group " + m.into.Name, detail: "removed " + m.name,
 			was: memberFact{Group: m.into.Name, Member: m.name},

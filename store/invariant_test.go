@@ -58,6 +58,11 @@ func (a *admin) facts() policy.Facts {
 	return f
 }
 
+// seen is what the admin looked at before a change: mostly the newest facts.
+func (a *admin) seen() int64 {
+	return a.facts().Revision - rapid.SampledFrom([]int64{0, 0, 0, 1, 3}).Draw(a.T, "behind")
+}
+
 // pick draws one of the ids there are, or one there is not.
 func pick[T any, ID ~string](a *admin, what string, of []T, id func(T) ID) ID {
 	i := rapid.IntRange(0, len(of)).Draw(a.T, what)
@@ -88,7 +93,7 @@ func grantID(g policy.Grant) policy.GrantID    { return g.ID }
 
 func (a *admin) switchPerson() {
 	id := pick(a, "person", a.facts().Persons, personID)
-	a.done(a.s.DisablePerson(a.t.Context(), "root", id, rapid.Bool().Draw(a.T, "disabled")))
+	a.done(a.s.DisablePerson(a.t.Context(), "root", id, a.seen(), rapid.Bool().Draw(a.T, "disabled")))
 }
 
 func (a *admin) address() {
@@ -104,7 +109,7 @@ func (a *admin) address() {
 func (a *admin) server() {
 	if rapid.Bool().Draw(a.T, "switch") {
 		id := pick(a, "server", a.facts().Servers, serverID)
-		a.done(a.s.DisableServer(a.t.Context(), "root", id, rapid.Bool().Draw(a.T, "disabled")))
+		a.done(a.s.DisableServer(a.t.Context(), "root", id, a.seen(), rapid.Bool().Draw(a.T, "disabled")))
 		return
 	}
 	_, err := a.s.AddServer(a.t.Context(), "root", policy.Server{Name: rapid.StringMatching(`[a-d ]`).Draw(a.T, "name"), Prefix: a.prefix()})
@@ -143,7 +148,7 @@ func (a *admin) grant() {
 	case 0:
 		a.done(a.s.RevokeGrant(ctx, "root", id, when))
 	case 1:
-		a.done(a.s.SetGrantEnd(ctx, "root", id, when))
+		a.done(a.s.SetGrantEnd(ctx, "root", id, a.seen(), when))
 	default:
 		g := policy.Grant{Start: when, From: a.prefix()}
 		if rapid.Bool().Draw(a.T, "for a group") {

@@ -41,6 +41,16 @@ type serverFact struct {
 	SSHPort  uint16          `json:"ssh_port,omitempty"`
 	RDPPort  uint16          `json:"rdp_port,omitempty"`
 	Disabled bool            `json:"disabled"`
+
+	Maintenance *maintenanceFact `json:"maintenance,omitempty"`
+}
+
+type maintenanceFact struct {
+	From   time.Time         `json:"from"`
+	Clear  time.Time         `json:"clear"`
+	Until  time.Time         `json:"until,omitzero"`
+	Exempt []policy.PersonID `json:"exempt,omitempty"`
+	Reason string            `json:"reason,omitempty"`
 }
 
 type groupFact struct {
@@ -71,6 +81,8 @@ type grantFact struct {
 	Reason     string            `json:"reason,omitempty"`
 	Revoked    time.Time         `json:"revoked,omitzero"`
 	CreatedBy  string            `json:"created_by"`
+	Idle       string            `json:"idle,omitempty"`
+	Sessions   int               `json:"max_sessions,omitempty"`
 }
 
 // A hostKeyFact is a public key.
@@ -109,7 +121,11 @@ func knownAddress(person string, a policy.Address) addressFact {
 }
 
 func knownServer(v policy.Server) serverFact {
-	return serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled}
+	fact := serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled}
+	if m := v.Maintenance; m != nil {
+		fact.Maintenance = &maintenanceFact{m.From, m.Clear, m.Until, m.Exempt, m.Reason}
+	}
+	return fact
 }
 
 // knownGrant looks the names up of who and where.
@@ -118,6 +134,7 @@ func knownGrant(ctx context.Context, tx *sql.Tx, g policy.Grant) (grantFact, err
 	fact := grantFact{
 		ID: g.ID, Who: who, Where: where, Protocols: g.Protocols, Logins: g.Logins, From: prefixText(g.From),
 		Start: g.Start, End: g.End, Reason: g.Reason, Revoked: g.Revoked, CreatedBy: g.CreatedBy,
+		Idle: durationText(g.Idle), Sessions: g.MaxSessions,
 	}
 	if g.Forwarding != 0 {
 		fact.Forwarding = g.Forwarding.String()

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"io"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -31,7 +32,7 @@ func everything(s *store.Store, session policy.Session) map[string]func(context.
 		"HostKeys":       func(ctx context.Context) error { _, err := s.HostKeys(ctx, session.Dest); return err },
 		"ForgetHostKeys": func(ctx context.Context) error { _, err := s.ForgetHostKeys(ctx, "root", session.Dest); return err },
 		"SetGrantEnd": func(ctx context.Context) error {
-			return s.SetGrantEnd(ctx, "root", session.Grant, time.Now().Add(time.Hour))
+			return s.SetGrantEnd(ctx, "root", session.Grant, math.MaxInt64, time.Now().Add(time.Hour))
 		},
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	personColumns  = "id, name, full_name, email, disabled"
+	personColumns  = "id, name, full_name, email, disabled, version"
 	addressColumns = "id, person, prefix, label, disabled"
 )
 
@@ -31,9 +31,12 @@ func (s *Store) AddPerson(ctx context.Context, by string, p policy.Person) (poli
 		if taken > 0 {
 			return deed{}, refuse(ErrConflict, "there is a person named %s already: choose another name", p.Name)
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO persons ("+personColumns+") VALUES ($1, $2, $3, $4, $5)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO persons ("+personColumns+") VALUES ($1, $2, $3, $4, $5, 0)",
 			p.ID, p.Name, p.FullName, p.Email, p.Disabled)
 		if err != nil {
+			return deed{}, err
+		}
+		if p.Version, err = touched(ctx, tx, "persons", p.ID, by); err != nil {
 			return deed{}, err
 		}
 		detail := "added"
@@ -99,12 +102,16 @@ func describeAddress(a policy.Address) string {
 	return fmt.Sprintf("%s (%s %q)", a.ID, a.Prefix, a.Label)
 }
 
-// DisablePerson disables or enables a person. Enabling one whose addresses
-// overlap those of somebody else by now is ErrConflict.
-func (s *Store) DisablePerson(ctx context.Context, by string, id policy.PersonID, disabled bool) error {
+// DisablePerson disables or enables a person. One that has changed since the
+// revision base is ErrConflict, and so is enabling one whose addresses overlap
+// those of somebody else by now.
+func (s *Store) DisablePerson(ctx context.Context, by string, id policy.PersonID, base int64, disabled bool) error {
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		p, err := person(ctx, tx, id)
 		if err != nil {
+			return deed{}, err
+		}
+		if err := upToDate(ctx, tx, "persons", id, "person "+p.Name, base); err != nil {
 			return deed{}, err
 		}
 		if p.Disabled == disabled {
@@ -120,7 +127,7 @@ func (s *Store) DisablePerson(ctx context.Context, by string, id policy.PersonID
 		}
 		was := knownPerson(p)
 		p.Disabled = disabled
-		return switched("person", "person "+p.Name, disabled, was, knownPerson(p)), nil
+		return switched("person", "person "+p.Name, disabled, was, knownPerson(p)), touch(ctx, tx, "persons", id, by)
 	})
 }
 
@@ -156,7 +163,7 @@ func (s *Store) AddAddress(ctx context.Context, by string, id policy.PersonID, a
 		return deed{
 			action: "address.add", object: "person " + p.Name, detail: "added address " + describeAddress(a),
 			became: knownAddress(p.Name, a),
-		}, nil
+		}, touch(ctx, tx, "persons", id, by)
 	})
 	if err != nil {
 		return policy.Address{}, err
@@ -210,7 +217,7 @@ func (s *Store) RemoveAddress(ctx context.Context, by string, id policy.AddressI
 		return deed{
 			action: "address.remove", object: "person " + p.Name, detail: "removed address " + describeAddress(a.Address),
 			was: was, became: knownAddress(p.Name, a.Address),
-		}, nil
+		}, touch(ctx, tx, "persons", p.ID, by)
 	})
 	if err != nil {
 		return "", policy.Address{}, err
@@ -233,7 +240,7 @@ func person(ctx context.Context, tx *sql.Tx, id policy.PersonID) (policy.Person,
 }
 
 func readPerson(r row) (p policy.Person, err error) {
-	return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Disabled)
+	return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Disabled, &p.Version)
 }
 
 // owned is an address with its person.

@@ -8,7 +8,8 @@ import (
 	"github.com/pawelmojski/inside/policy"
 )
 
-const serverColumns = "id, name, prefix, ssh_port, rdp_port, disabled"
+const serverColumns = `id, name, prefix, ssh_port, rdp_port, disabled,
+	kept_from, kept_clear, kept_until, kept_exempt, kept_reason, version`
 
 // AddServer adds a server and gives its id. Its prefix may lie within that of
 // another server, or around it, but only a disabled one may have the same.
@@ -18,6 +19,9 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 	}
 	if err := checkPrefix("address of the server "+v.Name, v.Prefix); err != nil {
 		return policy.Server{}, err
+	}
+	if v.Maintenance != nil {
+		return policy.Server{}, refuse(ErrInvalid, "server %s is to be added under maintenance: add it, then maintain it", v.Name)
 	}
 	v.ID = policy.ServerID(newID())
 	err := s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
@@ -31,9 +35,12 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 		if err := serverPrefixFree(ctx, tx, v); err != nil {
 			return deed{}, err
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, '', '', 0)",
 			v.ID, v.Name, prefixText(v.Prefix), v.SSHPort, v.RDPPort, v.Disabled)
 		if err != nil {
+			return deed{}, err
+		}
+		if v.Version, err = touched(ctx, tx, "servers", v.ID, by); err != nil {
 			return deed{}, err
 		}
 		detail := fmt.Sprintf("added, address %s, ssh port %s, rdp port %s", v.Prefix, portText(v.SSHPort), portText(v.RDPPort))
@@ -73,12 +80,16 @@ func portText(p uint16) string {
 	return fmt.Sprint(p)
 }
 
-// DisableServer disables or enables a server. Enabling one whose prefix is
-// that of another by now is ErrConflict.
-func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID, disabled bool) error {
+// DisableServer disables or enables a server. One that has changed since the
+// revision base is ErrConflict, and so is enabling one whose prefix is that of
+// another by now.
+func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID, base int64, disabled bool) error {
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		v, err := server(ctx, tx, id)
 		if err != nil {
+			return deed{}, err
+		}
+		if err := upToDate(ctx, tx, "servers", id, "server "+v.Name, base); err != nil {
 			return deed{}, err
 		}
 		if v.Disabled == disabled {
@@ -92,7 +103,7 @@ func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID
 		if _, err := tx.ExecContext(ctx, "UPDATE servers SET disabled = $2 WHERE id = $1", id, disabled); err != nil {
 			return deed{}, err
 		}
-		return switched("server", "server "+v.Name, disabled, was, knownServer(v)), nil
+		return switched("server", "server "+v.Name, disabled, was, knownServer(v)), touch(ctx, tx, "servers", id, by)
 	})
 }
 
@@ -102,9 +113,17 @@ func server(ctx context.Context, tx *sql.Tx, id policy.ServerID) (policy.Server,
 }
 
 func readServer(r row) (v policy.Server, err error) {
-	var prefix string
-	if err := r.Scan(&v.ID, &v.Name, &prefix, &v.SSHPort, &v.RDPPort, &v.Disabled); err != nil {
+	var prefix, exempt, reason string
+	var from, clear, until int64
+	if err := r.Scan(&v.ID, &v.Name, &prefix, &v.SSHPort, &v.RDPPort, &v.Disabled,
+		&from, &clear, &until, &exempt, &reason, &v.Version); err != nil {
 		return v, err
+	}
+	if from != 0 {
+		v.Maintenance = &policy.Maintenance{
+			From: moment(from), Clear: moment(clear), Until: moment(until),
+			Exempt: fromLines[policy.PersonID](exempt), Reason: reason,
+		}
 	}
 	v.Prefix, err = parsePrefix(prefix)
 	return v, err

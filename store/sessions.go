@@ -21,7 +21,8 @@ var (
 const headLength = 4
 
 // Enter writes an allowed entry, joins or starts the stay of the person under
-// the grant and writes the session, in one transaction. The session comes
+// the grant and writes the session, in one transaction. When the grant allows
+// the person no further session beside those that are open, it is ErrFull. The session comes
 // back with its Stay; one without an id or a start is given them. joined tells
 // whether the stay was there before.
 //
@@ -48,6 +49,9 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 		grant, _ := idNumber(string(se.Grant))
 		stay, was, err := joinOrStart(ctx, tx, se.Person, grant, se.Start)
 		if err != nil {
+			return err
+		}
+		if err := room(ctx, tx, se.Person, grant); err != nil {
 			return err
 		}
 		se.Stay, joined = policy.StayID(numberID(stay)), was
@@ -112,6 +116,22 @@ func sessionParties(ctx context.Context, tx *sql.Tx, se policy.Session) error {
 	return nil
 }
 
+// room is ErrFull when the person has as many sessions open under the grant as
+// it allows, on whichever gate. The transaction holds the row of their stay
+// under it (joinOrStart): who enters or moves at the same time waits, and then
+// counts what was written here.
+func room(ctx context.Context, tx *sql.Tx, p policy.PersonID, grant int64) error {
+	most, err := number(tx.QueryRowContext(ctx, "SELECT max_sessions FROM grants WHERE id = $1", grant))
+	if err != nil || most == 0 {
+		return err
+	}
+	open, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM sessions WHERE grant_id = $1 AND person = $2 AND ended = 0", grant, p))
+	if err == nil && open >= most {
+		err = refuse(ErrFull, "%d sessions are open under grant %d, which allows %d at a time", open, grant, most)
+	}
+	return err
+}
+
 func insertSession(ctx context.Context, tx *sql.Tx, se policy.Session, stay, grant int64) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO sessions ("+sessionColumns+`, head)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '', $12)`,
@@ -142,7 +162,8 @@ func (s *Store) Leave(ctx context.Context, id policy.SessionID, end time.Time, w
 func noSession(id string) error { return refuse(ErrNotFound, "there is no session %s", id) }
 
 // Move puts a live session under another grant: it joins or starts the stay
-// there and returns it. A session that has ended is ErrConflict.
+// there and returns it. A session that has ended is ErrConflict; a grant that
+// has no room for it is ErrFull.
 func (s *Store) Move(ctx context.Context, id policy.SessionID, to policy.GrantID, now time.Time) (policy.StayID, error) {
 	if err := checkMoment("time of the move", now); err != nil {
 		return "", err
@@ -164,6 +185,9 @@ func (s *Store) Move(ctx context.Context, id policy.SessionID, to policy.GrantID
 		n, _ := idNumber(string(to))
 		var joined bool
 		if stay, joined, err = joinOrStart(ctx, tx, se.Person, n, now); err != nil {
+			return err
+		}
+		if err := room(ctx, tx, se.Person, n); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET stay = $2, grant_id = $3 WHERE id = $1", id, stay, n); err != nil {

@@ -17,13 +17,14 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrConflict = errors.New("conflict") // the name is taken, an address overlaps, a group would hold itself
 	ErrInvalid  = errors.New("invalid")  // bad name, prefix, port, …
+	ErrFull     = errors.New("full")     // a grant allows no further session beside those that are open
 )
 
 // A Store is safe for concurrent use. `by` in its methods is who did it
 // ("root", "token:ci"), for the audit trail.
 //
 // Every method ends with its context; without a deadline of its own it gives
-// up after half a minute. An error that wraps none of the three sentinels is
+// up after half a minute. An error that wraps none of the sentinels is
 // the database's: nothing was changed, unless the connection broke while the
 // transaction was being committed.
 type Store struct {

@@ -52,6 +52,10 @@ func (c *Client) SetServer(ctx context.Context, name string, s Switch) (Server, 
 	return send[Server](ctx, c, "PATCH", path("servers", name), s)
 }
 
+func (c *Client) Maintain(ctx context.Context, name string, m NewMaintenance) (Server, error) {
+	return send[Server](ctx, c, "POST", path("servers", name, "maintenance"), m)
+}
+
 func (c *Client) HostKeys(ctx context.Context, server string, f HostKeyFilter) (HostKeyList, error) {
 	return get[HostKeyList](ctx, c, path("servers", server, "host-keys"), f)
 }

@@ -55,6 +55,8 @@ type Servers interface {
 	Server(ctx context.Context, name string) (Server, error)
 	AddServer(ctx context.Context, s NewServer) (Server, error)
 	SetServer(ctx context.Context, name string, s Switch) (Server, error)
+	// Maintain keeps everybody but a few out for some time, or ends that.
+	Maintain(ctx context.Context, name string, m NewMaintenance) (Server, error)
 }
 
 // HostKeys are both sides of a server's SSH identity: the keys the gate shows

@@ -14,18 +14,21 @@ type Grant struct {
 	ServerID      string     `json:"server_id,omitempty"`
 	Group         string     `json:"group,omitempty"`
 	GroupID       string     `json:"group_id,omitempty"`
-	Protocols     []string   `json:"protocols"`            // none: all
-	Logins        []string   `json:"logins"`               // none: any
-	SourceIP      string     `json:"source_ip,omitempty"`  // "": from every address of the person
-	Forwarding    []string   `json:"forwarding"`           // none: nothing is forwarded
-	Start         time.Time  `json:"start"`                //
-	End           time.Time  `json:"end,omitzero"`         // none: permanent
-	Permanent     bool       `json:"permanent"`            //
-	Schedules     []Schedule `json:"schedules"`            // none: always
-	Reason        string     `json:"reason,omitempty"`     //
-	Revoked       time.Time  `json:"revoked,omitzero"`     //
-	Created       time.Time  `json:"created"`              //
-	CreatedBy     string     `json:"created_by,omitempty"` //
+	Protocols     []string   `json:"protocols"`              // none: all
+	Logins        []string   `json:"logins"`                 // none: any
+	SourceIP      string     `json:"source_ip,omitempty"`    // "": from every address of the person
+	Forwarding    []string   `json:"forwarding"`             // none: nothing is forwarded
+	Start         time.Time  `json:"start"`                  //
+	End           time.Time  `json:"end,omitzero"`           // none: permanent
+	Permanent     bool       `json:"permanent"`              //
+	Schedules     []Schedule `json:"schedules"`              // none: always
+	Idle          string     `json:"idle,omitempty"`         // "30m": a session nobody uses for so long ends
+	MaxSessions   int        `json:"max_sessions,omitempty"` // of one person at a time; 0: any number
+	Reason        string     `json:"reason,omitempty"`       //
+	Revoked       time.Time  `json:"revoked,omitzero"`       //
+	Created       time.Time  `json:"created"`                //
+	CreatedBy     string     `json:"created_by,omitempty"`   //
+	Version       int64      `json:"version"`                // goes back with a change, see NewEnd
 
 	// Whether the grant serves at this moment, by its times alone: a denial
 	// with its sentence, or until when.
@@ -61,11 +64,16 @@ type NewGrant struct {
 	Start       time.Time  `json:"start,omitzero"` // zero: now
 	End         time.Time  `json:"end,omitzero"`
 	Schedules   []Schedule `json:"schedules,omitempty"`
+	Idle        string     `json:"idle,omitempty"`         // "30m"
+	MaxSessions int        `json:"max_sessions,omitempty"` // of one person at a time
 	Reason      string     `json:"reason,omitempty"`
 }
 
-// NewEnd asks for another end of a grant: exactly one of the four.
+// NewEnd asks for another end of a grant: exactly one of the four. Version is
+// the grant's as it was when whoever asks looked at it: if somebody else has
+// changed it since, this is a conflict, and says who and when.
 type NewEnd struct {
+	Version   int64     `json:"version"`
 	Duration  string    `json:"duration,omitempty"` // from now on
 	By        string    `json:"by,omitempty"`       // longer than it is, by this much
 	Until     time.Time `json:"until,omitzero"`

@@ -8,7 +8,8 @@ type Person struct {
 	Email     string    `json:"email,omitempty"`
 	Disabled  bool      `json:"disabled"`
 	Addresses []Address `json:"addresses"`
-	Groups    []string  `json:"groups"` // those the person is a direct member of
+	Groups    []string  `json:"groups"`  // those the person is a direct member of
+	Version   int64     `json:"version"` // goes back with a change, see Switch
 }
 
 // An Address is a place a person comes from.
@@ -36,9 +37,12 @@ type NewAddress struct {
 	Label   string `json:"label,omitempty"`
 }
 
-// A Switch disables or enables a person or a server.
+// A Switch disables or enables a person or a server. Version is that of the
+// person or server when whoever asks looked at it: if somebody else has changed
+// it since, this is a conflict, and says who and when.
 type Switch struct {
-	Disabled bool `json:"disabled"`
+	Version  int64 `json:"version"`
+	Disabled bool  `json:"disabled"`
 }
 
 // AddressFilter limits a list of addresses; "" is everybody's.

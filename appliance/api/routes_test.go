@@ -36,8 +36,8 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.AddPerson(ctx, NewPerson{Name: "x", Addresses: []NewAddress{{"10.0.0.1", "l"}}})
 			return err
 		},
-		"SetPerson[x {Disabled:true}]": func(ctx context.Context, h House) error {
-			_, err := h.SetPerson(ctx, "x", Switch{true})
+		"SetPerson[x {Version:2 Disabled:true}]": func(ctx context.Context, h House) error {
+			_, err := h.SetPerson(ctx, "x", Switch{2, true})
 			return err
 		},
 		"Addresses[{Person:" + awkward + "}]": func(ctx context.Context, h House) error {
@@ -73,8 +73,12 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.AddServer(ctx, NewServer{Name: "x", Address: "10.0.0.1", SSHPort: 22})
 			return err
 		},
-		"SetServer[x {Disabled:false}]": func(ctx context.Context, h House) error {
+		"SetServer[x {Version:0 Disabled:false}]": func(ctx context.Context, h House) error {
 			_, err := h.SetServer(ctx, "x", Switch{})
+			return err
+		},
+		"Maintain[x {Version:2 In:30m At:0001-01-01 00:00:00 +0000 UTC Until:0001-01-01 00:00:00 +0000 UTC Exempt:[a b] Reason:r Off:false}]": func(ctx context.Context, h House) error {
+			_, err := h.Maintain(ctx, "x", NewMaintenance{Version: 2, In: "30m", Exempt: []string{"a", "b"}, Reason: "r"})
 			return err
 		},
 		"HostKeys[x {Address:[::1]:22}]": func(ctx context.Context, h House) error {
@@ -129,12 +133,12 @@ func calls() map[string]func(context.Context, House) error {
 			return err
 		},
 		"Grant[1]": func(ctx context.Context, h House) error { _, err := h.Grant(ctx, "1"); return err },
-		"CreateGrant[{Person:x PersonGroup: Server:y Group: Protocols:[ssh] Logins:[] SourceIP: Forwarding:[] Duration:8h Permanent:false Start:2026-12-24 10:00:00.000123 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Schedules:[{Windows:w Zone:z}] Reason:}]": func(ctx context.Context, h House) error {
-			_, err := h.CreateGrant(ctx, NewGrant{Person: "x", Server: "y", Protocols: []string{"ssh"}, Duration: "8h", Start: at, Schedules: []Schedule{{"w", "z"}}})
+		"CreateGrant[{Person:x PersonGroup: Server:y Group: Protocols:[ssh] Logins:[] SourceIP: Forwarding:[] Duration:8h Permanent:false Start:2026-12-24 10:00:00.000123 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 Reason:}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateGrant(ctx, NewGrant{Person: "x", Server: "y", Protocols: []string{"ssh"}, Duration: "8h", Start: at, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2})
 			return err
 		},
-		"SetGrantEnd[1 {Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false}]": func(ctx context.Context, h House) error {
-			_, err := h.SetGrantEnd(ctx, "1", NewEnd{By: "1h"})
+		"SetGrantEnd[1 {Version:3 Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false}]": func(ctx context.Context, h House) error {
+			_, err := h.SetGrantEnd(ctx, "1", NewEnd{Version: 3, By: "1h"})
 			return err
 		},
 		"RevokeGrant[1]":  func(ctx context.Context, h House) error { _, err := h.RevokeGrant(ctx, "1"); return err },

@@ -11,7 +11,11 @@ type Server struct {
 	RDPPort  uint16   `json:"rdp_port,omitempty"`
 	Disabled bool     `json:"disabled"`
 	Groups   []string `json:"groups"`
-	Notes    []string `json:"notes,omitempty"` // what the admin should know about the change
+	Version  int64    `json:"version"` // goes back with a change, see Switch
+
+	Maintenance *Maintenance `json:"maintenance,omitempty"`
+
+	Notes []string `json:"notes,omitempty"` // what the admin should know about the change
 }
 
 // NewServer asks for a server.
@@ -20,6 +24,29 @@ type NewServer struct {
 	Address string `json:"address"`
 	SSHPort uint16 `json:"ssh_port,omitempty"`
 	RDPPort uint16 `json:"rdp_port,omitempty"`
+}
+
+// Maintenance of a server: nobody new enters from From on, and sessions end at
+// Clear.
+type Maintenance struct {
+	From   time.Time `json:"from"`
+	Clear  time.Time `json:"clear"`
+	Until  time.Time `json:"until,omitzero"` // it is over then; none: when an admin says so
+	Exempt []string  `json:"exempt"`         // names of persons it does not concern
+	Reason string    `json:"reason,omitempty"`
+	State  string    `json:"state"` // "announced", "clearing", "clear", "over"
+}
+
+// NewMaintenance asks for maintenance of a server, from now on. At most one of
+// In and At; without them sessions have a quarter of an hour.
+type NewMaintenance struct {
+	Version int64     `json:"version"`      // of the server, see Switch
+	In      string    `json:"in,omitempty"` // "30m": sessions end so much later; "0s": at once
+	At      time.Time `json:"at,omitzero"`  // they end then
+	Until   time.Time `json:"until,omitzero"`
+	Exempt  []string  `json:"exempt,omitempty"` // names of persons
+	Reason  string    `json:"reason,omitempty"`
+	Off     bool      `json:"off,omitempty"` // end the maintenance; nothing else is given
 }
 
 // HostKeyFilter says which address of a server is meant: "10.0.0.7" or

@@ -78,6 +78,10 @@ func (s *stub) AddServer(ctx context.Context, v NewServer) (Server, error) {
 func (s *stub) SetServer(ctx context.Context, name string, w Switch) (Server, error) {
 	return Server{}, s.saw(ctx, "SetServer", name, w)
 }
+func (s *stub) Maintain(ctx context.Context, name string, m NewMaintenance) (Server, error) {
+	return Server{}, s.saw(ctx, "Maintain", name, m)
+}
+
 func (s *stub) HostKeys(ctx context.Context, v string, f HostKeyFilter) (HostKeyList, error) {
 	return HostKeyList{}, s.saw(ctx, "HostKeys", v, f)
 }

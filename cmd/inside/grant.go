@@ -81,6 +81,8 @@ func (c *cli) grantFlags(cmd *cobra.Command, form *grantForm) {
 	f.StringVar(&form.SourceIP, "source-ip", "", "only from this one of the person's addresses")
 	f.StringSliceVar(&form.Forwarding, "allow-port-forwarding", nil, "local, remote, dynamic (default none)")
 	f.BoolVar(&form.noForward, "no-port-forwarding", false, "forward nothing, which is the default")
+	f.StringVar(&form.Idle, "idle", "", "end sessions nobody has used for so long: 30m (default never)")
+	f.IntVar(&form.MaxSessions, "max-sessions", 0, "how many sessions of one person at a time (default any number)")
 	f.StringVar(&form.Reason, "reason", "", "why, for those who read it later")
 	c.completeFlag(cmd, "person-group", c.groupNames(api.PersonGroup))
 	c.completeFlag(cmd, "server", c.serverNames)
@@ -158,6 +160,12 @@ func sentence(g api.Grant) string {
 		part(" until %s (1 hour, as no length was given)", moment(g.End))
 	default:
 		part(" until %s", moment(g.End))
+	}
+	if g.MaxSessions > 0 {
+		part(", with at most %d sessions of a person at a time", g.MaxSessions)
+	}
+	if g.Idle != "" {
+		part(", for at most %s unused", g.Idle)
 	}
 	if len(g.Forwarding) > 0 {
 		part(", with %s port forwarding", strings.Join(g.Forwarding, ", "))
@@ -239,6 +247,8 @@ func (c *cli) grantShow() *cobra.Command {
 			f.add("start", g.Start)
 			f.add("end", end(g))
 			f.add("hours", hours(g.Schedules))
+			f.add("idle", g.Idle)
+			f.add("sessions", yes(g.MaxSessions > 0, fmt.Sprintf("at most %d of a person at a time", g.MaxSessions)))
 			f.add("state", grantState(g))
 			f.add("serves until", g.Until)
 			f.add("revoked", g.Revoked)
@@ -261,7 +271,12 @@ func (c *cli) grantExtend() *cobra.Command {
 			if e.Until, err = parseWhen("--until", until, time.Local, time.Now()); err != nil {
 				return &usage{cmd, err}
 			}
-			g, err := c.house().SetGrantEnd(cmd.Context(), args[0], e)
+			g, err := c.house().Grant(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			e.Version = g.Version
+			g, err = c.house().SetGrantEnd(cmd.Context(), g.ID, e)
 			if err != nil {
 				return err
 			}

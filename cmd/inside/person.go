@@ -115,7 +115,11 @@ func (c *cli) personSwitch(verb, short string, disabled bool) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " NAME", Short: short, Args: args(1, 1), ValidArgsFunction: c.complete(c.personNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := c.house().SetPerson(cmd.Context(), args[0], api.Switch{Disabled: disabled})
+			p, err := c.house().Person(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			p, err = c.house().SetPerson(cmd.Context(), p.Name, api.Switch{Version: p.Version, Disabled: disabled})
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ func (c *cli) serverCommand() *cobra.Command {
 		c.serverAdd(), c.serverList(), c.serverShow(),
 		c.serverSwitch("disable", "let nobody in there any more", true),
 		c.serverSwitch("enable", "undo disable", false),
+		c.serverMaintenance(),
 		c.hostKeyCommand(),
 	)
 }
@@ -49,7 +50,7 @@ func (c *cli) serverList() *cobra.Command {
 			}
 			l := list{head: []string{"NAME", "ADDRESS", "SSH PORT", "RDP PORT", "GROUPS", "STATE"}}
 			for _, s := range servers {
-				l.add(s.Name, s.Address, port(s.SSHPort), port(s.RDPPort), s.Groups, state(s.Disabled))
+				l.add(s.Name, s.Address, port(s.SSHPort), port(s.RDPPort), s.Groups, serverState(s))
 			}
 			return c.list(servers, l)
 		},
@@ -76,8 +77,15 @@ func (c *cli) serverShow() *cobra.Command {
 			f.add("address", s.Address)
 			f.add("ssh port", port(s.SSHPort))
 			f.add("rdp port", port(s.RDPPort))
-			f.add("state", state(s.Disabled))
+			f.add("state", serverState(s))
 			f.add("groups", s.Groups)
+			if m := s.Maintenance; m != nil {
+				f.add("maintenance from", m.From)
+				f.add("sessions end", m.Clear)
+				f.add("maintenance until", m.Until)
+				f.add("exempt", m.Exempt)
+				f.add("maintenance for", m.Reason)
+			}
 			return f.print(c.out)
 		},
 	}
@@ -87,7 +95,11 @@ func (c *cli) serverSwitch(verb, short string, disabled bool) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " NAME", Short: short, Args: args(1, 1), ValidArgsFunction: c.complete(c.serverNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := c.house().SetServer(cmd.Context(), args[0], api.Switch{Disabled: disabled})
+			s, err := c.house().Server(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			s, err = c.house().SetServer(cmd.Context(), s.Name, api.Switch{Version: s.Version, Disabled: disabled})
 			if err != nil {
 				return err
 			}

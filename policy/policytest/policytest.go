@@ -22,12 +22,14 @@ type Case struct {
 	Section string // the title above the row
 	At      time.Time
 	Flow    policy.Flow
+	Full    []policy.GrantID // grants with no room for another session
 
 	Person string // the name the verdict must have, "" for nobody
 	Server string // likewise
 	Denial policy.Denial
 	Grant  policy.GrantID
 	Until  time.Time
+	Ends   policy.EndCause // "" where the row does not say
 }
 
 // Load reads a decision table. A row with several logins is several cases.
@@ -92,12 +94,13 @@ type table struct {
 	cases   []Case
 	section string
 	now     time.Time
+	full    []policy.GrantID
 	line    int
 }
 
 func (t *table) read(words []string) (err error) {
 	keyword, args := words[0], words[1:]
-	least := map[string]int{"person": 1, "address": 2, "server": 2, "person-group": 1, "server-group": 1, "grant": 3, "section": 1, "now": 1, "row": 8}
+	least := map[string]int{"person": 1, "address": 2, "server": 2, "person-group": 1, "server-group": 1, "grant": 3, "section": 1, "now": 1, "full": 0, "row": 8, "stay": 8}
 	if n, known := least[keyword]; !known || len(args) < n {
 		return fmt.Errorf("%q is no line of a decision table", strings.Join(words, " "))
 	}
@@ -120,8 +123,15 @@ func (t *table) read(words []string) (err error) {
 		t.section = strings.Join(args, " ")
 	case "now":
 		t.now, err = time.Parse(time.RFC3339Nano, args[0])
+	case "full":
+		t.full = nil
+		for _, id := range args {
+			t.full = append(t.full, policy.GrantID(id))
+		}
 	case "row":
-		return t.row(args)
+		return t.row(args, false)
+	case "stay":
+		return t.row(args, true)
 	}
 	return err
 }
@@ -155,6 +165,14 @@ func (t *table) server(args []string) error {
 		switch {
 		case option == "disabled":
 			s.Disabled = true
+		case key == "maintenance":
+			if s.Maintenance, err = maintenance(value); err != nil {
+				return err
+			}
+		case key == "exempt" && s.Maintenance != nil:
+			for name := range strings.SplitSeq(value, ",") {
+				s.Maintenance.Exempt = append(s.Maintenance.Exempt, policy.PersonID(name))
+			}
 		case key == "ssh" && err == nil:
 			s.SSHPort = uint16(port)
 		case key == "rdp" && err == nil:
@@ -165,6 +183,23 @@ func (t *table) server(args []string) error {
 	}
 	t.facts.Servers = append(t.facts.Servers, s)
 	return nil
+}
+
+// maintenance reads FROM,CLEAR[,UNTIL].
+func maintenance(value string) (*policy.Maintenance, error) {
+	var m policy.Maintenance
+	moments := []*time.Time{&m.From, &m.Clear, &m.Until}
+	texts := strings.Split(value, ",")
+	if len(texts) < 2 || len(texts) > len(moments) {
+		return nil, fmt.Errorf("maintenance %q is not FROM,CLEAR[,UNTIL]", value)
+	}
+	for i, text := range texts {
+		var err error
+		if *moments[i], err = time.Parse(time.RFC3339Nano, text); err != nil {
+			return nil, err
+		}
+	}
+	return &m, nil
 }
 
 func group(args []string) policy.Group {
@@ -232,8 +267,9 @@ func limit(g *policy.Grant, option string) (err error) {
 var ports = map[policy.Protocol]uint16{policy.SSH: 22, policy.RDP: 3389, policy.HTTP: 80}
 
 // row reads PERSON FROM PROTOCOL LOGINS TO SERVER RESULT...
-func (t *table) row(args []string) error {
-	c := Case{Line: t.line, Section: t.section, At: t.now, Person: name(args[0]), Server: name(args[5])}
+func (t *table) row(args []string, inside bool) error {
+	c := Case{Line: t.line, Section: t.section, At: t.now, Full: t.full, Person: name(args[0]), Server: name(args[5])}
+	c.Flow.Inside = inside
 	from, err := netip.ParseAddr(args[1])
 	if err != nil {
 		return err
@@ -257,7 +293,8 @@ func (t *table) row(args []string) error {
 	return nil
 }
 
-// result reads "granted by GRANT [until TIME]" or "denied DENIAL [by GRANT]".
+// result reads "granted by GRANT [until TIME [CAUSE]]" or "denied DENIAL [by
+// GRANT]".
 func (c *Case) result(words []string) (err error) {
 	wrong := fmt.Errorf("%q is no result", strings.Join(words, " "))
 	switch {
@@ -275,6 +312,9 @@ func (c *Case) result(words []string) (err error) {
 	if len(words) >= 2 && words[0] == "until" && c.Denial == "" {
 		c.Until, err = time.Parse(time.RFC3339Nano, words[1])
 		words = words[2:]
+		if len(words) > 0 {
+			c.Ends, words = policy.EndCause(words[0]), words[1:]
+		}
 	}
 	if err == nil && len(words) > 0 {
 		return wrong

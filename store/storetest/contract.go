@@ -17,7 +17,7 @@ import (
 
 // Run proves the contract of a store; open gives an empty one for each test.
 func Run(t *testing.T, open func(testing.TB) *store.Store) {
-	for _, part := range [][]proof{persons, servers, groups, grants, stays, sessions, record, hostKeys, facts} {
+	for _, part := range [][]proof{persons, servers, groups, grants, stays, sessions, record, hostKeys, facts, versions, maintenance, limits} {
 		for _, p := range part {
 			t.Run(p.sentence, func(t *testing.T) {
 				p.prove(&subject{T: t, Store: open(t), ctx: t.Context()})
@@ -146,6 +146,9 @@ func (s *subject) facts() policy.Facts {
 	s.check(err)
 	return f
 }
+
+// seen is the revision of the facts whoever changes something has looked at.
+func (s *subject) seen() int64 { return s.facts().Revision }
 
 // lastDeed is the newest line of the audit trail.
 func (s *subject) lastDeed() store.AuditRow {

@@ -37,7 +37,7 @@ var grants = []proof{
 		if g.ID != "1" || g.CreatedBy != by || time.Since(g.Created) > time.Minute {
 			s.Errorf("grant %q created by %q at %s", g.ID, g.CreatedBy, g.Created)
 		}
-		asked.ID, asked.Created, asked.CreatedBy = g.ID, g.Created, g.CreatedBy
+		asked.ID, asked.Created, asked.CreatedBy, asked.Version = g.ID, g.Created, g.CreatedBy, 3
 		s.same(g, asked)
 		s.same(s.facts().Grants, []policy.Grant{g})
 	}},
@@ -112,14 +112,14 @@ var grants = []proof{
 			{noon.Add(time.Minute), "until 2026-06-01T14:00:00Z → until 2026-06-01T12:01:00Z"},
 			{time.Time{}, "until 2026-06-01T12:01:00Z → permanent"},
 		} {
-			s.changed("grant.end", "grant 1", c.detail, func() error { return s.SetGrantEnd(s.ctx, by, g.ID, c.end) })
+			s.changed("grant.end", "grant 1", c.detail, func() error { return s.SetGrantEnd(s.ctx, by, g.ID, s.seen(), c.end) })
 			s.same(s.facts().Grants[0].End, c.end)
-			s.unchanged(func() { s.check(s.SetGrantEnd(s.ctx, by, g.ID, c.end)) })
+			s.unchanged(func() { s.check(s.SetGrantEnd(s.ctx, by, g.ID, s.seen(), c.end)) })
 		}
 		s.unchanged(func() {
-			s.refused(s.SetGrantEnd(s.ctx, by, g.ID, noon), store.ErrInvalid, "not after its start")
-			s.refused(s.SetGrantEnd(s.ctx, by, "7", later), store.ErrNotFound, "grant 7")
-			s.refused(s.SetGrantEnd(s.ctx, by, "x", later), store.ErrNotFound, "grant x")
+			s.refused(s.SetGrantEnd(s.ctx, by, g.ID, s.seen(), noon), store.ErrInvalid, "not after its start")
+			s.refused(s.SetGrantEnd(s.ctx, by, "7", s.seen(), later), store.ErrNotFound, "grant 7")
+			s.refused(s.SetGrantEnd(s.ctx, by, "x", s.seen(), later), store.ErrNotFound, "grant x")
 		})
 	}},
 	{"a grant is revoked once and stays so", func(s *subject) {
@@ -130,7 +130,7 @@ var grants = []proof{
 		s.same(s.facts().Grants[0].Revoked, later)
 		s.unchanged(func() {
 			s.refused(s.RevokeGrant(s.ctx, by, g.ID, later), store.ErrConflict, "grant 1", "2026-06-01T13:00:00Z")
-			s.refused(s.SetGrantEnd(s.ctx, by, g.ID, later), store.ErrConflict, "grant 1", "create a new one")
+			s.refused(s.SetGrantEnd(s.ctx, by, g.ID, s.seen(), later), store.ErrConflict, "grant 1", "create a new one")
 			s.refused(s.RevokeGrant(s.ctx, by, g.ID, time.Time{}), store.ErrInvalid, "time of the revocation")
 			s.refused(s.RevokeGrant(s.ctx, by, "7", later), store.ErrNotFound, "grant 7")
 		})

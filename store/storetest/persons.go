@@ -85,13 +85,13 @@ var persons = []proof{
 			if disabled {
 				action, detail = "person.disable", "enabled → disabled"
 			}
-			s.changed(action, "person alice", detail, func() error { return s.DisablePerson(s.ctx, by, p.ID, disabled) })
+			s.changed(action, "person alice", detail, func() error { return s.DisablePerson(s.ctx, by, p.ID, s.seen(), disabled) })
 			if s.facts().Persons[0].Disabled != disabled {
 				s.Errorf("disabled is not %v", disabled)
 			}
-			s.unchanged(func() { s.check(s.DisablePerson(s.ctx, by, p.ID, disabled)) })
+			s.unchanged(func() { s.check(s.DisablePerson(s.ctx, by, p.ID, s.seen(), disabled)) })
 		}
-		s.refused(s.DisablePerson(s.ctx, by, "nobody", true), store.ErrNotFound, "nobody")
+		s.refused(s.DisablePerson(s.ctx, by, "nobody", s.seen(), true), store.ErrNotFound, "nobody")
 	}},
 	{"an address is added and removed, and its number is never given again", func(s *subject) {
 		p := s.person("alice")
@@ -174,13 +174,13 @@ var persons = []proof{
 	}},
 	{"a disabled person's address is free for others, and then enabling is refused", func(s *subject) {
 		alice := s.person("alice", "10.0.0.7/32")
-		s.check(s.DisablePerson(s.ctx, by, alice.ID, true))
+		s.check(s.DisablePerson(s.ctx, by, alice.ID, s.seen(), true))
 		bob := s.person("bob", "10.0.0.0/24")
 		s.unchanged(func() {
-			s.refused(s.DisablePerson(s.ctx, by, alice.ID, false), store.ErrConflict, "10.0.0.7/32 of alice", "10.0.0.0/24 of bob")
+			s.refused(s.DisablePerson(s.ctx, by, alice.ID, s.seen(), false), store.ErrConflict, "10.0.0.7/32 of alice", "10.0.0.0/24 of bob")
 		})
-		s.check(s.DisablePerson(s.ctx, by, bob.ID, true))
-		s.check(s.DisablePerson(s.ctx, by, alice.ID, false))
+		s.check(s.DisablePerson(s.ctx, by, bob.ID, s.seen(), true))
+		s.check(s.DisablePerson(s.ctx, by, alice.ID, s.seen(), false))
 	}},
 	{"a disabled person may be given any address", func(s *subject) {
 		s.person("alice", "10.0.0.7/32")

@@ -44,20 +44,20 @@ var servers = []proof{
 	}},
 	{"a server is disabled and enabled", func(s *subject) {
 		v := s.server("db", "10.30.0.1/32")
-		s.changed("server.disable", "server db", "enabled → disabled", func() error { return s.DisableServer(s.ctx, by, v.ID, true) })
+		s.changed("server.disable", "server db", "enabled → disabled", func() error { return s.DisableServer(s.ctx, by, v.ID, s.seen(), true) })
 		if !s.facts().Servers[0].Disabled {
 			s.Error("the server is not disabled")
 		}
-		s.unchanged(func() { s.check(s.DisableServer(s.ctx, by, v.ID, true)) })
-		s.changed("server.enable", "server db", "disabled → enabled", func() error { return s.DisableServer(s.ctx, by, v.ID, false) })
-		s.refused(s.DisableServer(s.ctx, by, "none", true), store.ErrNotFound, "none")
+		s.unchanged(func() { s.check(s.DisableServer(s.ctx, by, v.ID, s.seen(), true)) })
+		s.changed("server.enable", "server db", "disabled → enabled", func() error { return s.DisableServer(s.ctx, by, v.ID, s.seen(), false) })
+		s.refused(s.DisableServer(s.ctx, by, "none", s.seen(), true), store.ErrNotFound, "none")
 	}},
 	{"a disabled server's address is free for another, and then enabling is refused", func(s *subject) {
 		old := s.server("old", "10.30.0.1/32")
-		s.check(s.DisableServer(s.ctx, by, old.ID, true))
+		s.check(s.DisableServer(s.ctx, by, old.ID, s.seen(), true))
 		s.server("new", "10.30.0.1/32")
 		s.unchanged(func() {
-			s.refused(s.DisableServer(s.ctx, by, old.ID, false), store.ErrConflict, "10.30.0.1/32", "old", "new")
+			s.refused(s.DisableServer(s.ctx, by, old.ID, s.seen(), false), store.ErrConflict, "10.30.0.1/32", "old", "new")
 		})
 		_, err := s.AddServer(s.ctx, by, policy.Server{Name: "spare", Prefix: prefix("10.30.0.1/32"), Disabled: true})
 		s.check(err)
