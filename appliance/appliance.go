@@ -40,6 +40,8 @@ type Appliance struct {
 	book     atomic.Pointer[policy.Book]
 	turning  sync.Mutex // one new book at a time
 	metrics  *Metrics
+	lookout  *Lookout
+	webhook  *webhook // nil: nobody is told
 	records  *records
 	hostKeys *hostKeys
 	vault    *Vault
@@ -85,6 +87,13 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	a.vault = OpenVault(filepath.Join(a.cfg.Paths.State, "keys"))
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
+	if a.webhook, err = newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded); err != nil {
+		return err
+	}
+	a.lookout = NewLookout(a.cfg.Gate.Name, a.log, func(al api.Alert) {
+		a.news.Tell(api.NewsAlert, al)
+		a.webhook.push(al)
+	})
 	a.measure()
 	a.news = NewBus(a.clock.now)
 	a.doors = newDoors(func(from netip.Addr) {
@@ -122,6 +131,10 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 
 	keepers.Go(func() { a.ledger.run(writing) })
 	keepers.Go(func() { a.follow(ctx) })
+	keepers.Go(func() { a.lookOut(ctx) })
+	if a.webhook != nil {
+		keepers.Go(func() { a.webhook.run(ctx) })
+	}
 	if a.cfg.Intercept != nil {
 		if err := a.intercept(ctx, flowing, stop, &keepers); err != nil {
 			return err
@@ -166,6 +179,7 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 	gate, err := netfilter.Open(ctx, rules, a.log, func(what string) {
 		a.log.Warn("rules repaired", "what", what)
 		a.metrics.repaired.Inc()
+		a.lookout.repaired(what, a.clock.now())
 		a.ledger.audit(a.itself(), "rules.repaired", "table inet inside", what)
 	})
 	if err != nil {

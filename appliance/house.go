@@ -25,6 +25,7 @@ type House struct {
 	Refresh  func(context.Context) error // makes a new book of the facts and acts on it
 	Live     Live
 	Numbers  *Metrics
+	Lookout  *Lookout
 	Keys     Keys
 	Vault    *Vault
 	Records  *os.Root // YYYY/MM/DD/SESSION

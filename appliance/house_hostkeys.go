@@ -61,6 +61,7 @@ func (h *House) TrustHostKeys(ctx context.Context, server string, k api.TrustedK
 			return api.HostKeyList{}, asProblem(err, "inside server host-key forget "+s.Name)
 		}
 	}
+	h.Lookout.keyRight(dest)
 	list, err := h.hostKeyList(ctx, s, dest)
 	list.Removed = removed
 	return list, err
@@ -75,6 +76,7 @@ func (h *House) ForgetHostKeys(ctx context.Context, server string, f api.HostKey
 	if err != nil {
 		return api.HostKeyList{}, asProblem(err, "")
 	}
+	h.Lookout.keyRight(dest)
 	list, err := h.hostKeyList(ctx, s, dest)
 	list.Removed = removed
 	return list, err

@@ -142,6 +142,18 @@ func (n namer) serverGroup(id policy.GroupID) string {
 	return string(id)
 }
 
+// who names whom a grant is for.
+func (n namer) who(id policy.GrantID) string {
+	g := n.Grant(id)
+	switch {
+	case g == nil:
+		return ""
+	case g.Person != "":
+		return n.person(g.Person)
+	}
+	return n.personGroup(g.PersonGroup)
+}
+
 // where names what a grant is for.
 func (n namer) where(id policy.GrantID) string {
 	g := n.Grant(id)

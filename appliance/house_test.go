@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"os"
 	"strings"
@@ -47,7 +48,7 @@ func newHouse(t *testing.T) (*House, *quietGate, context.Context) {
 	var book *policy.Book
 	gate := &quietGate{sessions: map[policy.SessionID]Traffic{}}
 	h := &House{
-		Gate: "gate-1", Store: s, Live: gate, Numbers: NewMetrics(), Records: root, Now: time.Now,
+		Gate: "gate-1", Store: s, Live: gate, Numbers: NewMetrics(), Lookout: NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}), Records: root, Now: time.Now,
 		Book: func() *policy.Book { return book },
 		Refresh: func(ctx context.Context) error {
 			facts, err := s.Facts(ctx)

@@ -27,6 +27,11 @@ func (h *House) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Alerts implements api.Vitals.
+func (h *House) Alerts(_ context.Context, f api.AlertFilter) ([]api.Alert, error) {
+	return h.Lookout.Alerts(f.All), nil
+}
+
 // Answered counts a call of the API.
 func (h *House) Answered(route string, status int) { h.Numbers.answered(route, status) }
 
@@ -47,6 +52,11 @@ func (a *Appliance) measure() {
 	m.read("inside_recording_free_bytes", "Bytes left on the disk of the recordings.", func() float64 { free, _ := a.records.free(); return free })
 	m.read("inside_recording_free_ratio", "The same as a share of the disk.", func() float64 { _, share := a.records.free(); return share })
 	m.read("inside_book_revision", "Revision of the facts in force.", func() float64 { return float64(a.book.Load().Facts().Revision) })
+	for _, kind := range api.AlertKinds {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "inside_alerts", Help: "Alerts there are right now.", ConstLabels: prometheus.Labels{"kind": kind},
+		}, func() float64 { return float64(a.lookout.count(kind)) }))
+	}
 	for part, works := range map[string]func() error{
 		"rules": a.rulesRight, "database": a.ledger.problem, "recordings": a.records.ready, "doors": a.doorsOpen,
 	} {

@@ -35,6 +35,7 @@ type Metrics struct {
 	dialFailed prometheus.Observer
 	bookBuild  prometheus.Gauge
 	requests   *prometheus.CounterVec
+	hook       *prometheus.CounterVec
 }
 
 // A decision takes a microsecond, with the look at the disk some fifty; it
@@ -69,6 +70,7 @@ func NewMetrics() *Metrics {
 	m.bookBuild = prometheus.NewGauge(prometheus.GaugeOpts{Name: "inside_book_build_seconds", Help: "Time the last change of the facts took from the database into force."})
 	m.registry.MustRegister(m.bookBuild)
 	m.requests = m.counters("inside_api_requests_total", "Calls of the API by route and status.", "route", "status")
+	m.hook = m.counters("inside_webhook_alerts_total", "Alerts told to the webhook, and tries that failed.", "result")
 	m.registry.MustRegister(
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(
@@ -143,6 +145,10 @@ func (m *Metrics) dialEnded(took time.Duration, err error) {
 func (m *Metrics) answered(route string, status int) {
 	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
 }
+
+// hookEnded counts what became of an alert at the webhook: "delivered",
+// "failed" (it is tried again) or "given-up".
+func (m *Metrics) hookEnded(result string) { m.hook.WithLabelValues(result).Inc() }
 
 // text is what Prometheus reads.
 func (m *Metrics) text() ([]byte, error) {

@@ -32,7 +32,8 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 func (a *Appliance) house() *House {
 	h := &House{
 		Gate: a.cfg.Gate.Name, Store: a.store, Book: a.book.Load, Refresh: a.refresh,
-		Live: a.live, Numbers: a.metrics, Keys: a.hostKeys, Vault: a.vault, Records: a.records.root, Now: a.clock.now, Bus: a.news,
+		Live: a.live, Keys: a.hostKeys, Vault: a.vault, Records: a.records.root, Now: a.clock.now, Bus: a.news,
+		Numbers: a.metrics, Lookout: a.lookout,
 	}
 	if a.cfg.Intercept != nil {
 		h.Protect, h.SSHPorts, h.RDPPorts = a.cfg.Intercept.Protect, a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
 )
 
@@ -19,6 +20,7 @@ func insider(t *testing.T, g policy.Grant) (*Appliance, *visit) {
 	a.ledger = newLedger(nil, a.metrics, a.log)
 	a.live = newLive(a)
 	a.news = NewBus(a.clock.now)
+	a.lookout = NewLookout("gate-1", a.log, func(api.Alert) {})
 	turn(t, a, g)
 	client, far := net.Pipe()
 	t.Cleanup(func() { client.Close(); far.Close() })

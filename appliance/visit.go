@@ -151,6 +151,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	v.mu.Unlock()
 	v.passDoor()
 	v.house.metrics.entered(se.Protocol, joined)
+	v.house.lookout.keyRight(se.Dest)
 	v.house.log.Info("entered", "person", verdict.Person.Name, "server", verdict.Server.Name, "login", login,
 		"grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until)
 	v.house.live.add(v, se)
@@ -174,6 +175,9 @@ func (v *visit) Dial(ctx context.Context) (net.Conn, error) {
 	began := time.Now()
 	c, err := v.house.dial(ctx, v.flow)
 	v.house.metrics.dialEnded(time.Since(began), err)
+	if s := v.Verdict().Server; s != nil && (err == nil || !errors.Is(ctx.Err(), context.Canceled)) { // not when the person went away
+		v.house.lookout.dialled(v.flow.Dest, s, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -334,6 +338,7 @@ func (v *visit) writeRefusal(err error) {
 	}
 	v.house.log.Info("denied", "client", e.Client, "dest", e.Dest, "login", login, "denial", string(e.Denial), "detail", detail)
 	v.house.metrics.refused(e.Protocol, e.Denial)
+	v.house.lookout.denied(e.Denial, e.Dest, verdict.Server, e.Time)
 	v.house.ledger.deny(e)
 	v.house.tellDenied(e)
 }

@@ -18,6 +18,7 @@ var routes = slices.Concat(
 	insideRoutes,
 	recordRoutes,
 	credentialRoutes,
+	alertRoutes,
 )
 
 var personRoutes = []route{

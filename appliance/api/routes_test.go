@@ -167,7 +167,8 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.Explain(ctx, Question{Person: "x", Server: "y", At: at})
 			return err
 		},
-		"Status[]": func(ctx context.Context, h House) error { _, err := h.Status(ctx); return err },
+		"Alerts[{All:true}]": func(ctx context.Context, h House) error { _, err := h.Alerts(ctx, AlertFilter{true}); return err },
+		"Status[]":           func(ctx context.Context, h House) error { _, err := h.Status(ctx); return err },
 	}
 }
 

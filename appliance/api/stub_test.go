@@ -163,6 +163,9 @@ func (s *stub) Status(ctx context.Context) (Status, error) {
 func (s *stub) Metrics(ctx context.Context) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "Metrics"))
 }
+func (s *stub) Alerts(ctx context.Context, f AlertFilter) ([]Alert, error) {
+	return nil, s.saw(ctx, "Alerts", f)
+}
 func (s *stub) Ready(ctx context.Context) error { return s.saw(ctx, "Ready") }
 
 // serve serves a house on a socket of its own until the test ends.

@@ -14,6 +14,8 @@ type Vitals interface {
 	// that lists the parts which keep them out, and nothing about them: anybody
 	// may ask.
 	Ready(ctx context.Context) error
+	// Alerts are those there are, the newest first.
+	Alerts(ctx context.Context, f AlertFilter) ([]Alert, error)
 }
 
 // Health is the answer of a daemon that serves, or that is ready.
@@ -33,6 +35,17 @@ var vitalRoutes = []route{
 		err := h.Ready(r.Context())
 		return Health{OK: err == nil}, err
 	})},
+}
+
+var alertRoutes = []route{
+	{"GET", "/alerts", toLook, ask(func(h House, r *http.Request, f AlertFilter) ([]Alert, error) {
+		return h.Alerts(r.Context(), f)
+	})},
+}
+
+// Alerts implements Vitals.
+func (c *Client) Alerts(ctx context.Context, f AlertFilter) ([]Alert, error) {
+	return get[[]Alert](ctx, c, path("alerts"), f)
 }
 
 // Metrics implements Vitals.

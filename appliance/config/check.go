@@ -163,3 +163,45 @@ func (d *document) checkPorts(i *Intercept) {
 		d.fail("intercept", " has no ports, so that nothing is let in: give ssh_ports or rdp_ports one, or leave out [intercept] for a tower")
 	}
 }
+
+func (d *document) alerts() Alerts {
+	a := Alerts{
+		Webhook:          value(d, "alerts.webhook", "", checkWebhook),
+		WebhookTokenFile: value(d, "alerts.webhook_token_file", "", checkOptionalPath),
+	}
+	if a.WebhookTokenFile != "" && a.Webhook == "" {
+		d.fail("alerts.webhook_token_file", " is for a webhook, and there is none: give alerts.webhook, or leave this out")
+	}
+	return a
+}
+
+// checkWebhook never repeats the URL: many have a secret in their path.
+func checkWebhook(v string) error {
+	if v == "" {
+		return nil
+	}
+	u, err := url.Parse(v)
+	switch {
+	case err != nil || u.Host == "" || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errors.New("it is not a URL: write https://host/path")
+	case u.User != nil:
+		return errors.New("it has a user or password in it: put a token into a file and name it as alerts.webhook_token_file")
+	case u.Fragment != "":
+		return errors.New("it has a part after #, which is never sent: leave it out")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http":
+		if a, err := netip.ParseAddr(u.Hostname()); err == nil && a.IsLoopback() {
+			return nil
+		}
+		return errors.New("alerts say who is where, so they are not sent in the clear: write https:// (http:// is for 127.0.0.1 and [::1])")
+	}
+	return errors.New("it is neither https:// nor http:// to 127.0.0.1: write https://host/path")
+}
+
+func checkOptionalPath(v string) error {
+	if v == "" {
+		return nil
+	}
+	return checkAbsolute(v)
+}

@@ -20,6 +20,7 @@ type Config struct {
 	Paths      Paths
 	Recordings Recordings
 	API        API
+	Alerts     Alerts
 }
 
 // Gate is [gate].
@@ -60,6 +61,12 @@ type API struct {
 	Listen string
 }
 
+// Alerts is [alerts].
+type Alerts struct {
+	Webhook          string // "": nobody is told; may hold a secret
+	WebhookTokenFile string
+}
+
 // keys are all keys there are.
 var keys = []string{
 	"gate.name",
@@ -69,6 +76,7 @@ var keys = []string{
 	"paths.state", "paths.run",
 	"recordings.keep", "recordings.min_free",
 	"api.listen",
+	"alerts.webhook", "alerts.webhook_token_file",
 }
 
 // Load reads and checks a file. Its error names every mistake, one on a line,
@@ -103,6 +111,7 @@ func parse(path string, text []byte) (Config, error) {
 			Listen: value(d, "api.listen", "127.0.0.1:5000", checkListen),
 		},
 	}
+	c.Alerts = d.alerts()
 	c.Recordings.MinFree, _ = parseShare(value(d, "recordings.min_free", "5%", checkShare))
 	if _, isTable := d.root["intercept"].(map[string]any); isTable {
 		c.Intercept = d.intercept()

@@ -118,6 +118,9 @@ keep = "2w"
 min_free = "12.5%"
 [api]
 listen = ""
+[alerts]
+webhook = "https://hooks.example/services/x"
+webhook_token_file = "/etc/inside/webhook.token"
 `))
 	want := Config{
 		Gate: Gate{Name: "gate-1"},
@@ -133,6 +136,7 @@ listen = ""
 		Store:      Store{URL: "postgres://inside:p%40ss@db/inside"},
 		Paths:      Paths{State: "/srv/inside", Run: "/tmp/inside"},
 		Recordings: Recordings{Keep: "2w", MinFree: 0.125},
+		Alerts:     Alerts{Webhook: "https://hooks.example/services/x", WebhookTokenFile: "/etc/inside/webhook.token"},
 	}
 	if diff := cmp.Diff(want, c, comparePrefixes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -197,6 +201,15 @@ func TestMistakesNameTheLineAndTheWayOut(t *testing.T) {
 		{"min_free, all", "[recordings]\nmin_free = \"100%\"\n", `"100%" is not a share of the disk`},
 		{"min_free, negative", "[recordings]\nmin_free = \"-1%\"\n", `"-1%" is not a share of the disk`},
 		{"min_free, not a number", "[recordings]\nmin_free = \"NaN%\"\n", `"NaN%" is not a share of the disk`},
+		{"webhook", "[alerts]\nwebhook = \"hooks.example\"\n", `:2: alerts.webhook: it is not a URL: write https://host/path`},
+		{"webhook in the clear", "[alerts]\nwebhook = \"http://hooks.example/geheim\"\n", `:2: alerts.webhook: alerts say who is where, so they are not sent in the clear`},
+		{"webhook in the clear to localhost", "[alerts]\nwebhook = \"http://localhost/x\"\n", `not sent in the clear`},
+		{"webhook with a password", "[alerts]\nwebhook = \"https://me:geheim@hooks.example/x\"\n", `it has a user or password in it: put a token into a file`},
+		{"webhook with a fragment", "[alerts]\nwebhook = \"https://hooks.example/x#geheim\"\n", `it has a part after #`},
+		{"webhook by ftp", "[alerts]\nwebhook = \"ftp://hooks.example/geheim\"\n", `it is neither https:// nor http:// to 127.0.0.1`},
+		{"webhook with a line in it", "[alerts]\nwebhook = \"https://hooks.example/\\ngeheim\"\n", `it is not a URL`},
+		{"a token without a webhook", "[alerts]\nwebhook_token_file = \"/etc/inside/token\"\n", `:2: alerts.webhook_token_file is for a webhook, and there is none`},
+		{"a token file without a path", "[alerts]\nwebhook = \"https://h/x\"\nwebhook_token_file = \"token\"\n", `:3: alerts.webhook_token_file: "token" is not an absolute path`},
 		{"listen everywhere", "[api]\nlisten = \"0.0.0.0:5000\"\n", `:2: api.listen: 0.0.0.0:5000 can be reached from outside: listen on 127.0.0.1 or [::1] and put a reverse proxy with TLS in front`},
 		{"listen on a name", "[api]\nlisten = \"localhost:5000\"\n", `:2: api.listen: "localhost:5000" is not an address with a port: write 127.0.0.1:5000, [::1]:5000 or "" for the socket only`},
 		{"listen without a port", "[api]\nlisten = \"127.0.0.1:0\"\n", `"127.0.0.1:0" is not an address with a port`},

@@ -75,6 +75,7 @@ group inside.
 		c.grantCommand(), c.staysCommand(), c.stayCommand(), c.sessionsCommand(), c.sessionCommand(),
 		c.entriesCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(),
 		c.credentialCommand(),
+		c.alertsCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()

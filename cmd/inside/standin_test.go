@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -86,8 +87,9 @@ func openGate(t *testing.T, database, dir string) *standIn {
 
 func (g *standIn) house() *appliance.House {
 	return &appliance.House{
-		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Numbers: appliance.NewMetrics(), Keys: g,
+		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g,
 		Vault:   appliance.OpenVault(g.keyDir),
+		Numbers: appliance.NewMetrics(), Lookout: appliance.NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}),
 		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
 	}
 }
