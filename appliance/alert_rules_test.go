@@ -28,7 +28,7 @@ func TestTheRulesOfAlerts(t *testing.T) {
 		"a quiet gate has none": {want: ""},
 		"a grant that ends in 59 minutes": {signs: signs{ending: []ending{{"42", "alice on web", noon.Add(59 * time.Minute)}}},
 			want: "grant-ending grant 42"},
-		"a grant that ends in exactly an hour": {signs: signs{ending: []ending{{"42", "", noon.Add(time.Hour)}}}, want: "grant-ending grant 42"},
+		"a grant that ends in exactly an hour":               {signs: signs{ending: []ending{{"42", "", noon.Add(time.Hour)}}}, want: "grant-ending grant 42"},
 		"a grant that ends a microsecond later is early yet": {signs: signs{ending: []ending{{"42", "", noon.Add(time.Hour + 1000)}}}},
 		"a grant that ends now has ended":                    {signs: signs{ending: []ending{{"42", "", noon}}}},
 		"a disk used by 80% is no alert yet":                 {signs: signs{used: 0.80}},

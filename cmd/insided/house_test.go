@@ -82,6 +82,7 @@ type settings struct {
 	store     string // the URL; embedded SQLite unless given
 	state     string // the folder; one of the house's own unless given
 	minFree   string // "0%" unless given
+	more      string // further tables of the configuration
 	before    string // a shell command in the daemon's own mounts, before it starts
 }
 
@@ -144,8 +145,9 @@ run = %q
 min_free = %q
 [api]
 listen = ""
+%s
 `, nettest.ClientSide, nettest.BackendNet4, nettest.BackendNet6, or(s.source, "gateway"), s.intercept,
-		s.store, state, h.run(), or(s.minFree, "0%")))
+		s.store, state, h.run(), or(s.minFree, "0%"), s.more))
 }
 
 func (h *house) run() string    { return filepath.Join(h.dir, "run") }
