@@ -159,8 +159,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.R
 func problemOf(resp *http.Response) *Problem {
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	p := new(Problem)
-	if kind != "application/problem+json" || json.NewDecoder(io.LimitReader(resp.Body, maxBody)).Decode(p) != nil {
-		return &Problem{Title: resp.Status, Status: resp.StatusCode, Detail: "the daemon answered " + resp.Status, Code: CodeInternal}
+	if kind != mediaProblem || json.NewDecoder(io.LimitReader(resp.Body, maxBody)).Decode(p) != nil {
+		return &Problem{Type: typePrefix + CodeInternal, Title: resp.Status, Status: resp.StatusCode, Detail: "the daemon answered " + resp.Status, Code: CodeInternal}
 	}
 	return p
 }

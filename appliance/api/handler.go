@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net/http"
 	"reflect"
+	"runtime/debug"
+	"strings"
+	"sync"
 	"time"
 )
 
@@ -49,80 +53,123 @@ const (
 	live                     // goes on for as long as somebody reads
 )
 
-// NewHandler serves a house. Streams end with closing; other calls are let
-// finish.
+// NewHandler serves a house to who is in the context of a request. Streams end
+// with closing; other calls are let finish.
 func NewHandler(closing context.Context, h House) http.Handler {
+	return newHandler(closing, h, socketDoor)
+}
+
+func newHandler(closing context.Context, h House, d door) http.Handler {
 	mux := http.NewServeMux()
 	for _, rt := range routes {
-		mux.Handle(rt.method+" "+prefix+rt.path, rt.handler(closing, h))
+		mux.Handle(rt.method+" "+prefix+rt.path, rt.handler(closing, h, d))
 	}
 	for _, rt := range vitalRoutes {
-		mux.Handle(rt.method+" "+rt.path, rt.handler(closing, h))
+		mux.Handle(rt.method+" "+rt.path, rt.handler(closing, h, d))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		NewProblem(CodeNotFound, fmt.Sprintf("no route %s %s", r.Method, r.URL.Path), "").write(w)
-	})
-	return counted(h, guard(mux))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { nothingHere(mux, w, r) })
+	return counted(h, d.guard(mux))
 }
 
-// guard lets no web page in. The browser of an admin could be made to send
-// requests here through any proxy that speaks to unix sockets: it would name
-// its page in Origin or Referer, or, rebinding DNS, a foreign host (as in
-// CVE-2022-41924).
-func guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		switch {
-		case r.Host != "inside" && r.Host != "localhost":
-			NewProblem(CodeForbidden, fmt.Sprintf("this is not %q", r.Host), "the host of a request on this socket is inside").write(w)
-		case r.Header.Get("Origin") != "" || r.Header.Get("Referer") != "" || r.Header.Get("Sec-Fetch-Site") != "":
-			NewProblem(CodeForbidden, "requests made by web pages are refused", "").write(w)
-		default:
-			next.ServeHTTP(w, r)
+// nothingHere answers what no route does.
+func nothingHere(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
+	var methods []string
+	for _, method := range []string{"GET", "POST", "PATCH", "PUT", "DELETE"} {
+		asked := &http.Request{Method: method, URL: r.URL, Host: r.Host}
+		if _, pattern := mux.Handler(asked); pattern != "/" {
+			methods = append(methods, method)
 		}
-	})
+	}
+	if methods != nil {
+		notAllowed(w, r, methods...)
+		return
+	}
+	NewProblem(CodeNotFound, fmt.Sprintf("no route %s %s", r.Method, r.URL.Path), "GET "+prefix+"/openapi.yaml lists them").write(w, r)
 }
 
-func (rt route) handler(closing context.Context, h House) http.Handler {
+func notAllowed(w http.ResponseWriter, r *http.Request, methods ...string) {
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	NewProblem(CodeMethod, fmt.Sprintf("%s is not answered at %s", r.Method, r.URL.Path), "use "+strings.Join(methods, " or ")).write(w, r)
+}
+
+func (rt route) handler(closing context.Context, h House, d door) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a := actor(r.Context()); !a.may(rt.need) {
-			a.refused(rt.need).write(w)
+		defer crashed(w, r)
+		a, p := d.admit(r, rt.need)
+		if p != nil {
+			d.refuse(p, w, r)
 			return
 		}
-		ctx, cancel := rt.context(closing, r.Context())
-		defer cancel()
+		if r.Method == http.MethodHead && rt.kind == live {
+			notAllowed(w, r, http.MethodGet) // it would go on for as long as the stream, and say nothing
+			return
+		}
+		ctx, cancel := rt.context(closing, WithActor(r.Context(), a))
+		defer cancel(nil)
+		if rt.kind == live {
+			var watching sync.WaitGroup
+			defer watching.Wait()
+			defer cancel(nil)
+			watching.Go(func() { d.watch(ctx, cancel, r, rt.need) })
+		}
 		if err := rt.serve(h, w, r.WithContext(ctx)); err != nil {
 			answerError(w, r, err)
 		}
 	})
 }
 
-// context bounds a call. A change that has begun is carried to its end even
-// if the caller hangs up: half of it would be a fact that nobody acted on.
-func (rt route) context(closing, asked context.Context) (context.Context, context.CancelFunc) {
-	switch rt.kind {
-	case change:
-		return context.WithTimeout(context.WithoutCancel(asked), patience)
-	case live:
-		ctx, cancel := context.WithCancel(asked)
-		stop := context.AfterFunc(closing, cancel)
-		return ctx, func() { stop(); cancel() }
+// crashed answers for a call that panicked. Where the answer has begun, the
+// connection is cut: a part must not be taken for the whole.
+func crashed(w http.ResponseWriter, r *http.Request) {
+	caught := recover()
+	if caught == nil {
+		return
 	}
-	return context.WithTimeout(asked, patience)
+	if caught == http.ErrAbortHandler {
+		panic(caught)
+	}
+	slog.ErrorContext(r.Context(), "api call crashed", "method", r.Method, "path", r.URL.Path, "panic", caught, "stack", string(debug.Stack()))
+	if w.Header().Get("Content-Type") != "" {
+		panic(http.ErrAbortHandler)
+	}
+	NewProblem(CodeInternal, "the call crashed; the log of the gate says where", "journalctl -u inside").write(w, r)
 }
 
+// context bounds a call. A change that has begun is carried to its end even
+// if the caller hangs up: half of it would be a fact that nobody acted on.
+func (rt route) context(closing, asked context.Context) (context.Context, context.CancelCauseFunc) {
+	switch rt.kind {
+	case change:
+		asked = context.WithoutCancel(asked)
+	case live:
+		ctx, cancel := context.WithCancelCause(asked)
+		stop := context.AfterFunc(closing, func() { cancel(errClosing) })
+		return ctx, func(cause error) { stop(); cancel(cause) }
+	}
+	ctx, cancel := context.WithTimeout(asked, patience)
+	return ctx, func(error) { cancel() }
+}
+
+// errClosing is why streams end when the daemon does.
+var errClosing = errors.New("the daemon stops")
+
 func answerError(w http.ResponseWriter, r *http.Request, err error) {
+	p := asProblem(err)
+	if p.Code == CodeInternal {
+		slog.ErrorContext(r.Context(), "api call failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	p.write(w, r)
+}
+
+func asProblem(err error) *Problem {
 	var p *Problem
 	switch {
 	case errors.As(err, &p):
+		return p
 	case errors.Is(err, context.DeadlineExceeded):
-		p = NewProblem(CodeUnavailable, fmt.Sprintf("no answer within %s: %v", patience, err), "inside status")
-	default:
-		slog.ErrorContext(r.Context(), "api call failed", "method", r.Method, "path", r.URL.Path, "error", err)
-		p = NewProblem(CodeInternal, err.Error(), "inside status")
+		return NewProblem(CodeUnavailable, fmt.Sprintf("no answer within %s: %v", patience, err), "inside status")
 	}
-	p.write(w)
+	return NewProblem(CodeInternal, err.Error(), "inside status")
 }
 
 // none is the input of a call that takes none.
@@ -179,7 +226,7 @@ func stream[In any](contentType string, f func(h House, r *http.Request, in In) 
 		}
 		defer body.Close()
 		w.Header().Set("Content-Type", contentType)
-		copyLive(w, body)
+		copyLive(r.Context(), w, body)
 		return nil
 	}}
 }
@@ -187,9 +234,10 @@ func stream[In any](contentType string, f func(h House, r *http.Request, in In) 
 // copyLive sends each piece as it comes. A reader that no longer takes bytes,
 // or a source that breaks, ends the connection: the client must not mistake a
 // part for the whole.
-func copyLive(w http.ResponseWriter, body io.Reader) {
+func copyLive(ctx context.Context, w http.ResponseWriter, body io.Reader) {
 	rc := http.NewResponseController(w)
-	rc.SetReadDeadline(time.Time{}) // the server's own would end the context of a long stream
+	defer context.AfterFunc(ctx, func() { rc.SetWriteDeadline(time.Now()) })() // a write that waits ends too
+	rc.SetReadDeadline(time.Time{})                                            // the server's own would end the context of a long stream
 	rc.Flush()
 	piece := make([]byte, 64<<10)
 	for {
@@ -197,6 +245,9 @@ func copyLive(w http.ResponseWriter, body io.Reader) {
 		// Also at the end: what the server says then must not meet a deadline
 		// that passed while there was nothing to say.
 		rc.SetWriteDeadline(time.Now().Add(patience))
+		if ctx.Err() != nil {
+			panic(http.ErrAbortHandler)
+		}
 		if n > 0 {
 			if _, err := w.Write(piece[:n]); err != nil {
 				panic(http.ErrAbortHandler)
@@ -218,11 +269,18 @@ func decodeBody(w http.ResponseWriter, r *http.Request, in any) error {
 		return NewProblem(CodeBadRequest, "a change takes no query parameters", "")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var over *http.MaxBytesError
+	if errors.As(err, &over) {
+		return NewProblem(CodeTooLarge, fmt.Sprintf("the request body is too large: at most %d bytes are read", over.Limit), "")
+	}
 	if err != nil {
 		return NewProblem(CodeBadRequest, fmt.Sprintf("request body: %v", err), "")
 	}
 	if _, takesNone := in.(*none); takesNone && len(body) == 0 {
 		return nil
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); len(body) > 0 && (err != nil || kind != mediaJSON) {
+		return NewProblem(CodeMedia, fmt.Sprintf("the request body is of type %.80q", r.Header.Get("Content-Type")), "send JSON, with Content-Type: "+mediaJSON)
 	}
 	if err := unmarshalStrict(body, in); err != nil {
 		return NewProblem(CodeBadRequest, fmt.Sprintf("request body: %v", err), "")

@@ -28,6 +28,12 @@ func raw(t *testing.T, socket, method, target, body string, header http.Header) 
 		t.Fatal(err)
 	}
 	r.Header = header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	if _, given := header["Content-Type"]; !given && body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	if host := header.Get("Host"); host != "" {
 		r.Host = host
 	}
@@ -75,14 +81,14 @@ func TestWhatIsNotARequestOfOursIsRefused(t *testing.T) {
 		{"a page of another site", "POST", "/persons", `{"name":"x"}`, header("Origin", "https://evil.test"), 403, "web pages"},
 		{"a link from a page", "GET", "/persons", "", header("Referer", "https://evil.test/x"), 403, "web pages"},
 		{"any request of a browser", "GET", "/persons", "", header("Sec-Fetch-Site", "same-origin"), 403, "web pages"},
-		{"a rebound name", "GET", "/persons", "", header("Host", "evil.test"), 403, `"evil.test"`},
-		{"a rebound name with a port", "GET", "/persons", "", header("Host", "localhost:5000"), 403, "localhost:5000"},
+		{"a rebound name", "GET", "/persons", "", header("Host", "evil.test"), 421, `"evil.test"`},
+		{"a rebound name with a port", "GET", "/persons", "", header("Host", "localhost:5000"), 421, "localhost:5000"},
 		{"an unknown field", "POST", "/grants", `{"person":"x","permanant":true}`, nil, 400, "permanant"},
 		{"no JSON", "POST", "/persons", `name=x`, nil, 400, "invalid character"},
 		{"a field of the wrong type", "POST", "/persons", `{"name":7}`, nil, 400, "cannot unmarshal"},
 		{"no body", "POST", "/persons", ``, nil, 400, "empty"},
 		{"a second value", "POST", "/persons", `{"name":"x"}{"name":"y"}`, nil, 400, "more than one"},
-		{"a body without end", "POST", "/persons", long, nil, 400, "too large"},
+		{"a body without end", "POST", "/persons", long, nil, 413, "too large"},
 		{"a body where none belongs", "POST", "/grants/1/revoke", `{"all":true}`, nil, 400, "all"},
 		{"an unknown parameter", "GET", "/stays?al=true", "", nil, 400, `"al"`},
 		{"a parameter where none belongs", "GET", "/persons?x=1", "", nil, 400, `"x"`},
@@ -95,7 +101,14 @@ func TestWhatIsNotARequestOfOursIsRefused(t *testing.T) {
 		{"a channel that is none", "GET", "/sessions/abcd/recordings/x", "", nil, 422, "not a channel"},
 		{"a negative channel", "GET", "/sessions/abcd/recordings/-1", "", nil, 422, "not a channel"},
 		{"an unknown route", "GET", "/everything", "", nil, 404, "no route"},
-		{"an unknown method", "DELETE", "/persons", "", nil, 404, "no route"},
+		{"an unknown method", "DELETE", "/persons", "", nil, 405, "DELETE is not answered"},
+		{"an unknown method where there are several", "GET", "/grants/1/revoke", "", nil, 405, "GET is not answered"},
+		{"a method nobody has", "BREW", "/persons", "", nil, 405, "BREW is not answered"},
+		{"a path that is not tidy", "GET", "/persons/../grants", "", nil, 404, "no route"},
+		{"a path with an empty segment", "GET", "//persons", "", nil, 404, "no route"},
+		{"a change that is no JSON", "POST", "/persons", `{"name":"x"}`, header("Content-Type", "text/plain"), 415, "text/plain"},
+		{"a form", "POST", "/persons", `name=x`, header("Content-Type", "application/x-www-form-urlencoded"), 415, "form"},
+		{"a body of no type", "POST", "/persons", `{"name":"x"}`, header("Content-Type", ""), 415, `""`},
 	} {
 		status, p := raw(t, socket, c.method, prefix+c.target, c.body, c.header)
 		if status != c.want || !strings.Contains(p.Detail, c.detail) {
@@ -266,7 +279,7 @@ func (s *slow) RevokeGrant(ctx context.Context, id string) (Grant, error) {
 func TestAChangeGoesOnWhenItsCallerHangsUp(t *testing.T) {
 	asked, hangUp := context.WithCancel(t.Context())
 	ctx, cancel := route{call: call{kind: change}}.context(t.Context(), asked)
-	defer cancel()
+	defer cancel(nil)
 	hangUp()
 	if ctx.Err() != nil {
 		t.Error("the change ended with its caller")

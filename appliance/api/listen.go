@@ -129,9 +129,13 @@ func (l *listener) Close() error {
 // Serve answers on a listener made by Listen until ctx ends. Calls under way
 // are let finish for a moment, streams end at once.
 func Serve(ctx context.Context, l net.Listener, h House) error {
+	return serveDoor(ctx, l, h, socketDoor, peerActor)
+}
+
+func serveDoor(ctx context.Context, l net.Listener, h House, d door, peer func(net.Conn) Actor) error {
 	closing, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
-	server := newServer(closing, h, peerActor)
+	server := newServer(closing, h, d, peer)
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		endStreams()
@@ -149,9 +153,9 @@ func Serve(ctx context.Context, l net.Listener, h House) error {
 	return nil
 }
 
-func newServer(closing context.Context, h House, peer func(net.Conn) Actor) *http.Server {
+func newServer(closing context.Context, h House, d door, peer func(net.Conn) Actor) *http.Server {
 	return &http.Server{
-		Handler:           NewHandler(closing, h),
+		Handler:           newHandler(closing, h, d),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       patience,
 		WriteTimeout:      2 * patience,

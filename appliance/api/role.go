@@ -64,3 +64,20 @@ func (a Actor) refused(p permission) *Problem {
 	return NewProblem(CodeForbidden, fmt.Sprintf("%q has the role %s, and this takes the role %s", a.Name, a.Role, p.needs()),
 		"an admin makes a token of another role: inside token create NAME --role "+string(p.needs()))
 }
+
+// String is the permission as openapi.yaml has it.
+func (p permission) String() string {
+	switch p {
+	case toKnock:
+		return "knock"
+	case toLook:
+		return "look"
+	case toWatch:
+		return "watch"
+	case toOperate:
+		return "operate"
+	case toChange:
+		return "change"
+	}
+	return "none"
+}

@@ -12,6 +12,7 @@ import (
 var routes = slices.Concat(
 	personRoutes,
 	serverRoutes,
+	specRoutes,
 	groupRoutes(ServerGroup, "/groups"),
 	groupRoutes(PersonGroup, "/person-groups"),
 	grantRoutes,

@@ -44,7 +44,7 @@ func TestAStreamOutlivesSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body, w := newTrickle()
 		l := newPipes()
-		server := newServer(context.Background(), &stub{body: body}, func(net.Conn) Actor { return Actor{"root", Admin} })
+		server := newServer(context.Background(), &stub{body: body}, socketDoor, func(net.Conn) Actor { return Actor{"root", Admin} })
 		go server.Serve(l)
 		defer server.Close()
 		transport := &http.Transport{DialContext: l.dial}
@@ -74,7 +74,7 @@ func TestAStreamOutlivesSilence(t *testing.T) {
 func TestASilentCallerIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
-		server := newServer(context.Background(), new(stub), func(net.Conn) Actor { return Actor{"root", Admin} })
+		server := newServer(context.Background(), new(stub), socketDoor, func(net.Conn) Actor { return Actor{"root", Admin} })
 		go server.Serve(l)
 		defer server.Close()
 		c, _ := l.dial(t.Context(), "", "")

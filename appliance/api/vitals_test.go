@@ -62,7 +62,7 @@ func TestEveryCallIsCountedByItsRoute(t *testing.T) {
 	for _, target := range []string{"http://inside/healthz", "http://inside/api/v1/persons/" + strings.Repeat("x", 100), "http://inside/nowhere", "http://evil/healthz"} {
 		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", target, nil))
 	}
-	want := []string{"GET /healthz OK", "GET /api/v1/persons/{name} Forbidden", " Not Found", " Forbidden"}
+	want := []string{"GET /healthz OK", "GET /api/v1/persons/{name} Forbidden", " Not Found", " Misdirected Request"}
 	if !slices.Equal(h.calls, want) {
 		t.Errorf("%q, want %q", h.calls, want)
 	}

@@ -1,0 +1,478 @@
+package api
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+)
+
+// openapi.yaml is compared with what the code says: the table of routes, and
+// by reflection the types that go in and come out. What only people read
+// (summary, description, enum, example and the like) is the file's own.
+
+type tree = map[string]any
+
+func spec(t *testing.T) tree {
+	t.Helper()
+	var doc tree
+	if err := yaml.Unmarshal([]byte(openAPI), &doc); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+func at(doc tree, keys ...string) tree {
+	for _, k := range keys {
+		doc, _ = doc[k].(tree)
+	}
+	return doc
+}
+
+// everyRoute is all routes with their whole paths.
+func everyRoute() []route {
+	var all []route
+	for _, rt := range routes {
+		rt.path = prefix + rt.path
+		all = append(all, rt)
+	}
+	return append(all, vitalRoutes...)
+}
+
+func TestTheSpecificationHasEveryRouteAndNoOther(t *testing.T) {
+	paths := at(spec(t), "paths")
+	told := map[string]bool{}
+	for _, rt := range everyRoute() {
+		method := strings.ToLower(rt.method)
+		told[method+" "+rt.path] = true
+		want := wantOperation(rt)
+		got := at(paths, rt.path, method)
+		if got == nil {
+			t.Errorf("openapi.yaml has no %s %s; add under paths, with a summary:\n\n  %s:\n    %s:\n      summary: …\n%s",
+				rt.method, rt.path, rt.path, method, block(want, "      "))
+			continue
+		}
+		if s, _ := got["summary"].(string); s == "" {
+			t.Errorf("openapi.yaml: %s %s has no summary", rt.method, rt.path)
+		}
+		if diff := gocmp.Diff(any(want), bare(got)); diff != "" {
+			t.Errorf("openapi.yaml: %s %s differs from its route (-route +openapi.yaml):\n%s\nit should be:\n\n    %s:\n      summary: …\n%s",
+				rt.method, rt.path, diff, method, block(want, "      "))
+		}
+	}
+	for path, ops := range paths {
+		for method := range ops.(tree) {
+			if !told[method+" "+path] {
+				t.Errorf("openapi.yaml has %s %s, and there is no such route: remove it", method, path)
+			}
+		}
+	}
+}
+
+func TestTheSpecificationHasEveryTypeAsItIs(t *testing.T) {
+	schemas := at(spec(t), "components", "schemas")
+	wanted := wireTypes()
+	for _, name := range slices.Sorted(maps.Keys(wanted)) {
+		want := wantSchema(wanted[name].t, wanted[name].request)
+		got, ok := schemas[name]
+		if !ok {
+			t.Errorf("openapi.yaml has no schema %s; add under components, schemas:\n\n    %s:\n%s", name, name, block(want, "      "))
+			continue
+		}
+		if diff := gocmp.Diff(any(want), bare(got)); diff != "" {
+			t.Errorf("openapi.yaml: schema %s differs from the Go type (-type +openapi.yaml):\n%s\nit should be:\n\n    %s:\n%s", name, diff, name, block(want, "      "))
+		}
+	}
+	for name := range schemas {
+		if _, ok := wanted[name]; !ok {
+			t.Errorf("openapi.yaml has a schema %s that no route uses: remove it", name)
+		}
+	}
+}
+
+func TestTheSpecificationListsEveryCode(t *testing.T) {
+	code := at(spec(t), "components", "schemas", "Problem", "properties", "code")
+	var listed []string
+	list, _ := code["enum"].([]any)
+	for _, c := range list {
+		listed = append(listed, fmt.Sprint(c))
+	}
+	slices.Sort(listed)
+	if diff := gocmp.Diff(slices.Sorted(maps.Keys(statusOf)), listed); diff != "" {
+		t.Errorf("the enum of Problem.code in openapi.yaml (-problem.go +openapi.yaml):\n%s", diff)
+	}
+}
+
+// Every answer there can be fits the schema that the specification gives for
+// it: one with every field filled, and one with those left out that may be.
+func TestAnswersFitTheSpecification(t *testing.T) {
+	doc := spec(t)
+	for name, wire := range wireTypes() {
+		for _, full := range []bool{true, false} {
+			v := reflect.New(wire.t).Elem()
+			fill(v, full)
+			text, err := json.Marshal(v.Interface())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var back any
+			if err := json.Unmarshal(text, &back); err != nil {
+				t.Fatal(err)
+			}
+			if wrong := unfit(doc, tree{"$ref": "#/components/schemas/" + name}, back, name); wrong != "" {
+				t.Errorf("%s\n%s", wrong, text)
+			}
+		}
+	}
+	if wrong := unfit(doc, tree{"$ref": "#/components/schemas/Switch"}, tree{"disabled": "yes", "x": 1.0}, "Switch"); wrong == "" {
+		t.Error("anything fits")
+	}
+}
+
+// What the code says.
+
+func wantOperation(rt route) tree {
+	op := tree{"x-permission": rt.need.String()}
+	var params []any
+	for _, m := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(rt.path, -1) {
+		params = append(params, tree{"name": m[1], "in": "path", "required": true, "schema": tree{"type": "string"}})
+	}
+	if rt.kind != change {
+		for f := range fields(rt.in) {
+			params = append(params, tree{"name": f.Tag.Get("query"), "in": "query", "schema": typeSchema(f.Type)})
+		}
+	} else if rt.in != reflect.TypeFor[none]() {
+		op["requestBody"] = tree{"required": true, "content": tree{mediaJSON: tree{"schema": typeSchema(rt.in)}}}
+	}
+	if params != nil {
+		op["parameters"] = params
+	}
+	media, _, _ := strings.Cut(rt.media, ";")
+	schema := tree{"type": "string"}
+	if rt.out != nil {
+		schema = typeSchema(rt.out)
+	}
+	op["responses"] = tree{
+		"200":     tree{"content": tree{media: tree{"schema": schema}}},
+		"default": tree{"$ref": "#/components/responses/Problem"},
+	}
+	return op
+}
+
+// fields are the fields of a struct that travel, those of embedded ones too.
+func fields(t reflect.Type) func(func(reflect.StructField) bool) {
+	return func(yield func(reflect.StructField) bool) {
+		for _, f := range reflect.VisibleFields(t) {
+			if f.Anonymous || f.Tag.Get("json") == "-" || !f.IsExported() {
+				continue
+			}
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+func typeSchema(t reflect.Type) tree {
+	switch t {
+	case reflect.TypeFor[time.Time]():
+		return tree{"type": "string", "format": "date-time"}
+	case reflect.TypeFor[json.RawMessage]():
+		return tree{}
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return typeSchema(t.Elem())
+	case reflect.String:
+		return tree{"type": "string"}
+	case reflect.Bool:
+		return tree{"type": "boolean"}
+	case reflect.Int, reflect.Int64, reflect.Int32, reflect.Uint16, reflect.Uint64, reflect.Uint32, reflect.Uint8:
+		return tree{"type": "integer"}
+	case reflect.Float64:
+		return tree{"type": "number"}
+	case reflect.Slice:
+		return tree{"type": "array", "items": typeSchema(t.Elem())}
+	case reflect.Map:
+		return tree{"type": "object", "additionalProperties": typeSchema(t.Elem())}
+	case reflect.Struct:
+		return tree{"$ref": "#/components/schemas/" + t.Name()}
+	}
+	panic("openapi_test: a wire type holds a " + t.String())
+}
+
+func wantSchema(t reflect.Type, request bool) tree {
+	s := tree{"type": "object"}
+	if request {
+		s["additionalProperties"] = false
+	}
+	properties := tree{}
+	var required []any
+	for f := range fields(t) {
+		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		properties[cmp.Or(name, f.Name)] = typeSchema(f.Type)
+		if !strings.Contains(opts, "omit") {
+			required = append(required, name)
+		}
+	}
+	if len(properties) > 0 {
+		s["properties"] = properties
+	}
+	if required != nil {
+		s["required"] = required
+	}
+	return s
+}
+
+type wireType struct {
+	t       reflect.Type
+	request bool
+}
+
+// newsData are the types of News.Data, which reflection does not see.
+var newsData = []any{Entry{}, Session{}, StayNews{}, Facts{}, Lost{}}
+
+// wireTypes are the structs that travel, by their names.
+func wireTypes() map[string]wireType {
+	all := map[string]wireType{}
+	var add func(t reflect.Type, request bool)
+	add = func(t reflect.Type, request bool) {
+		switch {
+		case t == nil || t == reflect.TypeFor[time.Time]() || t == reflect.TypeFor[json.RawMessage]():
+			return
+		case t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer || t.Kind() == reflect.Map:
+			add(t.Elem(), request)
+			return
+		case t.Kind() != reflect.Struct || t == reflect.TypeFor[none]():
+			return
+		}
+		all[t.Name()] = wireType{t, request || all[t.Name()].request}
+		for f := range fields(t) {
+			add(f.Type, request)
+		}
+	}
+	for _, rt := range everyRoute() {
+		if rt.kind == change {
+			add(rt.in, true)
+		}
+		add(rt.out, false)
+	}
+	for _, data := range newsData {
+		add(reflect.TypeOf(data), false)
+	}
+	add(reflect.TypeFor[Problem](), false)
+	return all
+}
+
+// What the file says.
+
+// bare is a part of the file without what only people read.
+func bare(v any) any {
+	switch v := v.(type) {
+	case tree:
+		b := tree{}
+		for k, x := range v {
+			switch k {
+			case "properties", "responses":
+				p := tree{}
+				for name, schema := range x.(tree) {
+					p[name] = bare(schema)
+				}
+				b[k] = p
+			case "description", "summary", "example", "examples", "enum", "default", "pattern", "minimum", "maximum", "maxLength", "operationId", "tags", "security":
+			default:
+				b[k] = bare(x)
+			}
+		}
+		return b
+	case []any:
+		var b []any
+		for _, x := range v {
+			b = append(b, bare(x))
+		}
+		return b
+	}
+	return v
+}
+
+// unfit says why a JSON value does not fit a schema, "" if it does.
+func unfit(doc, schema tree, v any, where string) string {
+	if ref, ok := schema["$ref"].(string); ok {
+		return unfit(doc, at(doc, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...), v, where)
+	}
+	wrong := fmt.Sprintf("%s is %v, which is no %v", where, v, schema["type"])
+	switch schema["type"] {
+	case "object":
+		object, ok := v.(tree)
+		if !ok {
+			return wrong
+		}
+		for _, name := range anys(schema["required"]) {
+			if _, ok := object[name.(string)]; !ok {
+				return fmt.Sprintf("%s has no %s", where, name)
+			}
+		}
+		for name, x := range object {
+			property, ok := at(schema, "properties")[name].(tree)
+			if !ok {
+				if property, ok = schema["additionalProperties"].(tree); !ok {
+					return fmt.Sprintf("%s has a field %s that is not in its schema", where, name)
+				}
+			}
+			if wrong := unfit(doc, property, x, where+"."+name); wrong != "" {
+				return wrong
+			}
+		}
+	case "array":
+		list, ok := v.([]any)
+		if !ok {
+			return wrong
+		}
+		for i, x := range list {
+			if wrong := unfit(doc, at(schema, "items"), x, fmt.Sprintf("%s[%d]", where, i)); wrong != "" {
+				return wrong
+			}
+		}
+	case "string":
+		s, ok := v.(string)
+		if !ok {
+			return wrong
+		}
+		if _, err := time.Parse(time.RFC3339Nano, s); schema["format"] == "date-time" && err != nil {
+			return fmt.Sprintf("%s is %q, which is no date-time", where, s)
+		}
+	case "boolean":
+		if _, ok := v.(bool); !ok {
+			return wrong
+		}
+	case "integer", "number":
+		n, ok := v.(float64)
+		if !ok || schema["type"] == "integer" && n != float64(int64(n)) {
+			return wrong
+		}
+	}
+	return ""
+}
+
+func anys(v any) []any { list, _ := v.([]any); return list }
+
+// fill gives every field a value, or only those that may not be left out. A
+// list that stands there is never null.
+func fill(v reflect.Value, full bool) {
+	switch v.Interface().(type) {
+	case time.Time:
+		v.Set(reflect.ValueOf(time.Date(2026, 12, 24, 10, 0, 0, 123000, time.UTC)))
+		return
+	case json.RawMessage:
+		v.Set(reflect.ValueOf(json.RawMessage(`{"revision":1}`)))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), full)
+	case reflect.String:
+		v.SetString("x")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64, reflect.Int32:
+		v.SetInt(7)
+	case reflect.Uint16, reflect.Uint64, reflect.Uint32, reflect.Uint8:
+		v.SetUint(7)
+	case reflect.Float64:
+		v.SetFloat(0.5)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0), full)
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		x := reflect.New(v.Type().Elem()).Elem()
+		fill(x, full)
+		v.SetMapIndex(reflect.ValueOf("x").Convert(v.Type().Key()), x)
+	case reflect.Struct:
+		for f := range fields(v.Type()) {
+			if full || !strings.Contains(f.Tag.Get("json"), ",omit") {
+				fill(v.FieldByIndex(f.Index), full)
+			}
+		}
+	}
+}
+
+// block writes a tree as YAML to paste: keys in the order people expect, small
+// things on one line.
+func block(v tree, indent string) string {
+	var b strings.Builder
+	for _, k := range ordered(v) {
+		x, isTree := v[k].(tree)
+		list, isList := v[k].([]any)
+		switch {
+		case isTree && (k == "properties" || k == "responses"):
+			fmt.Fprintf(&b, "%s%s:\n", indent, k)
+			for _, name := range ordered(x) {
+				value := maps.Clone(x[name].(tree))
+				if name == "200" {
+					value["description"] = "ok"
+				}
+				fmt.Fprintf(&b, "%s  %s: %s\n", indent, quoted(name), flow(value))
+			}
+		case isList && k == "parameters":
+			fmt.Fprintf(&b, "%s%s:\n", indent, k)
+			for _, x := range list {
+				fmt.Fprintf(&b, "%s  - %s\n", indent, flow(x))
+			}
+		default:
+			fmt.Fprintf(&b, "%s%s: %s\n", indent, k, flow(v[k]))
+		}
+	}
+	return b.String()
+}
+
+var order = []string{"summary", "description", "x-permission", "name", "in", "type", "format", "additionalProperties", "required", "parameters", "requestBody", "responses"}
+
+func ordered(v tree) []string {
+	place := func(k string) int {
+		if i := slices.Index(order, k); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	keys := slices.Collect(maps.Keys(v))
+	slices.SortFunc(keys, func(x, y string) int { return cmp.Or(cmp.Compare(place(x), place(y)), cmp.Compare(x, y)) })
+	return keys
+}
+
+func flow(v any) string {
+	switch v := v.(type) {
+	case tree:
+		var parts []string
+		for _, k := range ordered(v) {
+			parts = append(parts, quoted(k)+": "+flow(v[k]))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case []any:
+		var parts []string
+		for _, x := range v {
+			parts = append(parts, flow(x))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case string:
+		return quoted(v)
+	}
+	return fmt.Sprint(v)
+}
+
+func quoted(s string) string {
+	if regexp.MustCompile(`^[A-Za-z$x][\w/+.$-]*$`).MatchString(s) {
+		return s
+	}
+	return fmt.Sprintf("%q", s)
+}
