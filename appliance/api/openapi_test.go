@@ -153,6 +153,10 @@ func wantOperation(rt route) tree {
 	} else if rt.in != reflect.TypeFor[none]() {
 		op["requestBody"] = tree{"required": true, "content": tree{mediaJSON: tree{"schema": typeSchema(rt.in)}}}
 	}
+	list := rt.kind == question && rt.out.Kind() == reflect.Slice
+	if list {
+		params = append(params, tree{"$ref": "#/components/parameters/Format"})
+	}
 	if params != nil {
 		op["parameters"] = params
 	}
@@ -161,8 +165,13 @@ func wantOperation(rt route) tree {
 	if rt.out != nil {
 		schema = typeSchema(rt.out)
 	}
+	content := tree{media: tree{"schema": schema}}
+	if list {
+		media, _, _ := strings.Cut(csvType, ";")
+		content[media] = tree{"schema": tree{"type": "string"}}
+	}
 	op["responses"] = tree{
-		"200":     tree{"content": tree{media: tree{"schema": schema}}},
+		"200":     tree{"content": content},
 		"default": tree{"$ref": "#/components/responses/Problem"},
 	}
 	return op
