@@ -210,6 +210,9 @@ func typeSchema(t reflect.Type) tree {
 	case reflect.Float64:
 		return tree{"type": "number"}
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return tree{"type": "string", "format": "byte"} // base64
+		}
 		return tree{"type": "array", "items": typeSchema(t.Elem())}
 	case reflect.Map:
 		return tree{"type": "object", "additionalProperties": typeSchema(t.Elem())}
