@@ -251,7 +251,7 @@ type wireType struct {
 }
 
 // newsData are the types of News.Data, which reflection does not see.
-var newsData = []any{Entry{}, Session{}, StayNews{}, Facts{}, Lost{}}
+var newsData = []any{Entry{}, Session{}, StayNews{}, Alert{}, Facts{}, Lost{}}
 
 // wireTypes are the structs that travel, by their names.
 func wireTypes() map[string]wireType {
