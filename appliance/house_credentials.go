@@ -79,27 +79,43 @@ func (h *House) AddCredential(ctx context.Context, asked api.NewCredential) (api
 	default:
 		return api.Credential{}, invalid("", "a credential is a %s or a %s, not %.40q", api.KeyCredential, api.PasswordCredential, asked.Kind)
 	}
-	had, err := h.Store.Credentials(ctx, "")
+	seal, err := h.sealer(ctx, asked.Secret)
 	if err != nil {
-		return api.Credential{}, asProblem(err, "")
-	}
-	if len(had) > 0 {
-		// A new data key in place of a lost one would hide that it was lost.
-		if err := h.Vault.Check(); err != nil {
-			return api.Credential{}, conflict("inside credential list", "%v", err)
-		}
+		return api.Credential{}, err
 	}
 	c, err = h.Store.AddCredential(ctx, api.By(ctx), c, func(c store.Credential) ([]byte, error) {
-		sealed, err := h.Vault.Seal(asked.Secret, purposeOf(c)...)
-		if err != nil {
-			return nil, conflict("", "%v", err)
-		}
-		return sealed, nil
+		return seal(purposeOf(c)...)
 	})
 	if err != nil {
 		return api.Credential{}, asProblem(err, "inside credential list "+p.Name)
 	}
 	return h.wireCredential(c), h.acted(ctx)
+}
+
+// sealer seals a secret as soon as it has a number. A new data key in place of
+// a lost one would hide that it was lost, so one is only made for the first
+// secret of all.
+func (h *House) sealer(ctx context.Context, secret []byte) (func(purpose ...string) ([]byte, error), error) {
+	credentials, err := h.Store.Credentials(ctx, "")
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	cas, err := h.Store.UserCAs(ctx)
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	if len(credentials)+len(cas) > 0 {
+		if err := h.Vault.Check(); err != nil {
+			return nil, conflict("inside credential list", "%v", err)
+		}
+	}
+	return func(purpose ...string) ([]byte, error) {
+		sealed, err := h.Vault.Seal(secret, purpose...)
+		if err != nil {
+			return nil, conflict("", "%v", err)
+		}
+		return sealed, nil
+	}, nil
 }
 
 // publicHalf checks a private key and returns its public half.

@@ -41,7 +41,7 @@ func (v *visit) Keyring(ctx context.Context, login string) (proxy.Keyring, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
-	rows, err := v.house.store.Keyring(ctx, verdict.Person.ID, verdict.Server.ID, login)
+	rows, err := v.house.store.Keyring(ctx, verdict.Person.ID, verdict.Server.ID, v.flow.Dest, login)
 	if err != nil {
 		return nil, err
 	}
@@ -84,16 +84,19 @@ func (k *keyring) Owner(ctx context.Context, key []byte) (proxy.KeyOwner, error)
 // more of them.
 const maxOwners = 32
 
-// Held implements proxy.Keyring: keys before passwords, for a key tells the
-// server nothing that could be used again.
+// Held implements proxy.Keyring: a certificate where the server trusts the
+// gate's CA, then keys, then passwords, because neither of the first two tells
+// the server anything that could be used again.
 func (k *keyring) Held() []proxy.Held {
 	var keys, passwords []proxy.Held
+	for _, ca := range k.rows.UserCAs {
+		keys = append(keys, proxy.Held{ID: "a certificate of user CA " + ca.ID, Kind: proxy.HeldCertificate})
+	}
 	for _, c := range k.rows.Credentials {
-		h := proxy.Held{ID: "credential " + c.ID, Kind: proxy.HeldKind(c.Kind)}
-		if h.Kind == proxy.HeldPassword {
-			passwords = append(passwords, h)
+		if c.Kind == store.PasswordCredential {
+			passwords = append(passwords, proxy.Held{ID: "credential " + c.ID, Kind: proxy.HeldPassword})
 		} else {
-			keys = append(keys, h)
+			keys = append(keys, proxy.Held{ID: "credential " + c.ID, Kind: proxy.HeldKey})
 		}
 	}
 	return append(keys, passwords...)
@@ -101,35 +104,53 @@ func (k *keyring) Held() []proxy.Held {
 
 // Take implements proxy.Keyring.
 func (k *keyring) Take(ctx context.Context, h proxy.Held) (*proxy.Secret, error) {
-	i := slices.IndexFunc(k.rows.Credentials, func(c store.Credential) bool { return "credential "+c.ID == h.ID })
-	if i < 0 {
-		return nil, fmt.Errorf("%s is not held for this login", h.ID)
+	for _, ca := range k.rows.UserCAs {
+		if h.Kind == proxy.HeldCertificate && h.ID == "a certificate of user CA "+ca.ID {
+			return k.certify(ctx, ca)
+		}
 	}
-	if err := k.writeDown(ctx, "credential.use", h.ID, ""); err != nil {
-		return nil, err
+	for _, c := range k.rows.Credentials {
+		if h.ID == "credential "+c.ID {
+			if err := k.writeDown(ctx, "credential.use", h.ID); err != nil {
+				return nil, err
+			}
+			return openCredential(k.visit.house.vault, c)
+		}
 	}
-	return openCredential(k.visit.house.vault, k.rows.Credentials[i])
+	return nil, fmt.Errorf("%s is not held for this login", h.ID)
 }
 
-// writeDown notes a use before it happens, and only where it may happen: in a
-// session that was let in, goes on, and may still be.
-func (k *keyring) writeDown(ctx context.Context, action, object, more string) error {
+// session is the one this keyring serves: one that was let in, goes on, and
+// may still be.
+func (k *keyring) session() (policy.Session, policy.Verdict, error) {
 	v := k.visit
 	v.mu.Lock()
 	se, verdict := v.session, v.verdict
 	v.mu.Unlock()
 	switch {
 	case se.ID == "":
-		return errNotAdmitted
+		return se, verdict, errNotAdmitted
 	case v.ctx.Err() != nil:
-		return context.Cause(v.ctx)
+		return se, verdict, context.Cause(v.ctx)
 	case !verdict.Allowed() || se.Person != k.person || se.Server != k.server || se.Login != k.login:
-		return errors.New("the session is not the one this was held for")
+		return se, verdict, errors.New("the session is not the one this is held for")
+	}
+	return se, verdict, nil
+}
+
+// writeDown notes a use before it happens, and only where it may happen.
+func (k *keyring) writeDown(ctx context.Context, action, object string) error {
+	se, verdict, err := k.session()
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
-	detail := fmt.Sprintf("person %s, server %s, login %s, session %s%s", verdict.Person.Name, verdict.Server.Name, se.Login, se.ID, more)
-	return v.house.store.Audit(ctx, v.house.itself(), action, object, detail)
+	return k.visit.house.store.Audit(ctx, k.visit.house.itself(), action, object, k.described(se, verdict))
+}
+
+func (k *keyring) described(se policy.Session, v policy.Verdict) string {
+	return fmt.Sprintf("person %s, server %s (%s), login %s, grant %s, session %s", v.Person.Name, v.Server.Name, se.Dest, se.Login, se.Grant, se.ID)
 }
 
 // itself is who did what the gate does by itself.

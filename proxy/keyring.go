@@ -42,14 +42,17 @@ type Held struct {
 type HeldKind string
 
 const (
-	HeldKey      HeldKind = "key"
-	HeldPassword HeldKind = "password"
+	HeldCertificate HeldKind = "certificate"
+	HeldKey         HeldKind = "key"
+	HeldPassword    HeldKind = "password"
 )
 
-// A Secret is what was held: a password or a key. It never shows itself.
+// A Secret is what was held: a password or a key, perhaps with a certificate.
+// It never shows itself.
 type Secret struct {
-	Password []byte
-	Key      crypto.Signer
+	Password    []byte
+	Key         crypto.Signer
+	Certificate []byte // of the key, SSH wire format; nil: none
 }
 
 // Wipe forgets the secret as far as Go lets it: what a library has copied

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -141,10 +142,6 @@ func knownCredential(c Credential, at scope) credentialFact {
 	return fact
 }
 
-func serverName(ctx context.Context, tx *sql.Tx, id policy.ServerID) (string, error) {
-	return one(ctx, tx, text, refuse(ErrNotFound, "there is no server with the id %q", id), "SELECT name FROM servers WHERE id = $1", id)
-}
-
 // describe names a credential without a word of its secret.
 func describe(c Credential) string {
 	if len(c.Public) == 0 {
@@ -225,24 +222,43 @@ func base64Text(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 // A Keyring is what the gate knows and holds for a person's login at a server.
 type Keyring struct {
 	Keys        []PersonKey  // what the person may prove there
+	UserCAs     []UserCA     // that may sign for the server, the newest first
 	Credentials []Credential // the most specific first
+	Enrolling   bool         // the gate may add its own key to the account
 }
 
 // Keyring reads what serves for a login: what was stored for it, for its
-// server, for the login anywhere, or for anything. The gate's own keys are not
-// among it: they serve where they are enrolled.
-func (s *Store) Keyring(ctx context.Context, p policy.PersonID, v policy.ServerID, login string) (k Keyring, err error) {
+// server, for the login anywhere, or for anything, and the gate's own key
+// where it is enrolled.
+func (s *Store) Keyring(ctx context.Context, p policy.PersonID, v policy.ServerID, dest netip.AddrPort, login string) (k Keyring, err error) {
 	const here = "person = $1 AND (server = $2 OR server = '') AND (login = $3 OR login = '')"
+	var own []Credential
 	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		if k.Keys, err = personKeysWhere(ctx, tx, here, p, v, login); err != nil {
 			return err
 		}
-		k.Credentials, err = credentialsWhere(ctx, tx, here+" AND kind <> $4", p, v, login, OwnKey)
+		if k.Credentials, err = credentialsWhere(ctx, tx, here+" AND kind <> $4", p, v, login, OwnKey); err != nil {
+			return err
+		}
+		own, err = credentialsWhere(ctx, tx, "id IN (SELECT credential FROM enrolments WHERE person = $1 AND dest = $2 AND login = $3)",
+			p, addrPortText(dest), login)
+		if err != nil {
+			return err
+		}
+		allows, err := serverLogin(ctx, tx, v)
+		if err != nil {
+			return err
+		}
+		k.Enrolling = allows.Enrolling
+		if allows.UserCA {
+			k.UserCAs, err = userCAs(ctx, tx)
+		}
 		return err
 	})
 	slices.SortFunc(k.Credentials, func(a, b Credential) int {
 		return cmp.Or(specific(b)-specific(a), strings.Compare(string(a.Kind), string(b.Kind)))
 	})
+	k.Credentials = append(own, k.Credentials...)
 	return k, err
 }
 

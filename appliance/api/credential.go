@@ -66,6 +66,33 @@ type NewPersonKeys struct {
 	PublicKeys string `json:"public_keys"`
 }
 
+// A UserCA signs certificates of minutes for people's logins.
+type UserCA struct {
+	ID          string    `json:"id"`
+	Fingerprint string    `json:"fingerprint"`
+	Key         string    `json:"key"`   // for the server's TrustedUserCAKeys
+	Signs       bool      `json:"signs"` // false: only for servers that do not know the newer one
+	Created     time.Time `json:"created"`
+	By          string    `json:"by"`
+}
+
+// NewUserCA asks for a user CA.
+type NewUserCA struct {
+	Rotate bool `json:"rotate,omitempty"` // a new one, also where there is one
+}
+
+// A ServerLogin says what the gate may do at a server.
+type ServerLogin struct {
+	Server    string `json:"server"`
+	Enrolling bool   `json:"enrolling"` // add its keys to people's accounts
+	UserCA    bool   `json:"user_ca"`   // log in with certificates
+}
+
+// An Allowance allows something or ends it.
+type Allowance struct {
+	Allowed bool `json:"allowed"`
+}
+
 // Credentials are what the gate logs in with in people's names, and the public
 // keys it knows them by.
 type Credentials interface {
@@ -76,6 +103,18 @@ type Credentials interface {
 	PersonKeys(ctx context.Context, f CredentialFilter) ([]PersonKey, error)
 	AddPersonKeys(ctx context.Context, person string, k NewPersonKeys) ([]PersonKey, error)
 	RemovePersonKey(ctx context.Context, id string) (PersonKey, error)
+
+	// UserCA are the CA that signs and the one before it; none before one is
+	// made.
+	UserCA(ctx context.Context) ([]UserCA, error)
+	// MakeUserCA makes one, unless there is one that need not be replaced.
+	MakeUserCA(ctx context.Context, n NewUserCA) ([]UserCA, error)
+
+	// ServerLogins are the servers at which the gate may do more than pass
+	// people's logins on.
+	ServerLogins(ctx context.Context) ([]ServerLogin, error)
+	SetTrustsUserCA(ctx context.Context, server string, a Allowance) (ServerLogin, error)
+	SetEnrolling(ctx context.Context, server string, a Allowance) (ServerLogin, error)
 }
 
 var credentialRoutes = []route{
@@ -97,6 +136,21 @@ var credentialRoutes = []route{
 	})},
 	{"DELETE", "/person-keys/{id}", toChange, tell(func(h House, r *http.Request, _ none) (PersonKey, error) {
 		return h.RemovePersonKey(r.Context(), r.PathValue("id"))
+	})},
+	{"GET", "/ca/user", toLook, ask(func(h House, r *http.Request, _ none) ([]UserCA, error) {
+		return h.UserCA(r.Context())
+	})},
+	{"POST", "/ca/user", toChange, tell(func(h House, r *http.Request, n NewUserCA) ([]UserCA, error) {
+		return h.MakeUserCA(r.Context(), n)
+	})},
+	{"GET", "/server-logins", toLook, ask(func(h House, r *http.Request, _ none) ([]ServerLogin, error) {
+		return h.ServerLogins(r.Context())
+	})},
+	{"POST", "/servers/{name}/user-ca", toChange, tell(func(h House, r *http.Request, a Allowance) (ServerLogin, error) {
+		return h.SetTrustsUserCA(r.Context(), r.PathValue("name"), a)
+	})},
+	{"POST", "/servers/{name}/enrolling", toChange, tell(func(h House, r *http.Request, a Allowance) (ServerLogin, error) {
+		return h.SetEnrolling(r.Context(), r.PathValue("name"), a)
 	})},
 }
 
@@ -122,4 +176,24 @@ func (c *Client) AddPersonKeys(ctx context.Context, person string, k NewPersonKe
 
 func (c *Client) RemovePersonKey(ctx context.Context, id string) (PersonKey, error) {
 	return send[PersonKey](ctx, c, "DELETE", path("person-keys", id), nil)
+}
+
+func (c *Client) UserCA(ctx context.Context) ([]UserCA, error) {
+	return get[[]UserCA](ctx, c, path("ca", "user"), none{})
+}
+
+func (c *Client) MakeUserCA(ctx context.Context, n NewUserCA) ([]UserCA, error) {
+	return send[[]UserCA](ctx, c, "POST", path("ca", "user"), n)
+}
+
+func (c *Client) ServerLogins(ctx context.Context) ([]ServerLogin, error) {
+	return get[[]ServerLogin](ctx, c, path("server-logins"), none{})
+}
+
+func (c *Client) SetTrustsUserCA(ctx context.Context, server string, a Allowance) (ServerLogin, error) {
+	return send[ServerLogin](ctx, c, "POST", path("servers", server, "user-ca"), a)
+}
+
+func (c *Client) SetEnrolling(ctx context.Context, server string, a Allowance) (ServerLogin, error) {
+	return send[ServerLogin](ctx, c, "POST", path("servers", server, "enrolling"), a)
 }

@@ -20,3 +20,16 @@ func (s *stub) AddPersonKeys(ctx context.Context, p string, k NewPersonKeys) ([]
 func (s *stub) RemovePersonKey(ctx context.Context, id string) (PersonKey, error) {
 	return PersonKey{}, s.saw(ctx, "RemovePersonKey", id)
 }
+func (s *stub) UserCA(ctx context.Context) ([]UserCA, error) { return nil, s.saw(ctx, "UserCA") }
+func (s *stub) MakeUserCA(ctx context.Context, n NewUserCA) ([]UserCA, error) {
+	return nil, s.saw(ctx, "MakeUserCA", n)
+}
+func (s *stub) ServerLogins(ctx context.Context) ([]ServerLogin, error) {
+	return nil, s.saw(ctx, "ServerLogins")
+}
+func (s *stub) SetTrustsUserCA(ctx context.Context, v string, a Allowance) (ServerLogin, error) {
+	return ServerLogin{}, s.saw(ctx, "SetTrustsUserCA", v, a)
+}
+func (s *stub) SetEnrolling(ctx context.Context, v string, a Allowance) (ServerLogin, error) {
+	return ServerLogin{}, s.saw(ctx, "SetEnrolling", v, a)
+}

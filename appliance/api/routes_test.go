@@ -66,6 +66,20 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.AddPersonKeys(ctx, awkward, NewPersonKeys{"k"})
 			return err
 		},
+		"UserCA[]": func(ctx context.Context, h House) error { _, err := h.UserCA(ctx); return err },
+		"MakeUserCA[{Rotate:true}]": func(ctx context.Context, h House) error {
+			_, err := h.MakeUserCA(ctx, NewUserCA{true})
+			return err
+		},
+		"ServerLogins[]": func(ctx context.Context, h House) error { _, err := h.ServerLogins(ctx); return err },
+		"SetTrustsUserCA[x {Allowed:true}]": func(ctx context.Context, h House) error {
+			_, err := h.SetTrustsUserCA(ctx, "x", Allowance{true})
+			return err
+		},
+		"SetEnrolling[" + awkward + " {Allowed:false}]": func(ctx context.Context, h House) error {
+			_, err := h.SetEnrolling(ctx, awkward, Allowance{})
+			return err
+		},
 		"RemovePersonKey[7]": func(ctx context.Context, h House) error { _, err := h.RemovePersonKey(ctx, "7"); return err },
 		"Servers[]":          func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
 		"Server[x]":          func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },

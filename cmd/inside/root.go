@@ -74,7 +74,7 @@ group inside.
 		c.personCommand(), c.serverCommand(), c.groupCommand(api.ServerGroup), c.groupCommand(api.PersonGroup),
 		c.grantCommand(), c.staysCommand(), c.stayCommand(), c.sessionsCommand(), c.sessionCommand(),
 		c.entriesCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(),
-		c.credentialCommand(),
+		c.credentialCommand(), c.caCommand(),
 		c.alertsCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

@@ -13,7 +13,7 @@ import (
 
 // maxHeld bounds how much of what is held is tried: sshd gives a login six
 // tries in all (MaxAuthTries).
-const maxHeld = 3
+const maxHeld = 4
 
 var errOthersKey = errors.New("the key is registered for somebody else")
 
@@ -164,7 +164,18 @@ func heldSigner(s *proxy.Secret) (ssh.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return withoutSHA1(signer)
+	if s.Certificate == nil {
+		return withoutSHA1(signer)
+	}
+	public, err := ssh.ParsePublicKey(s.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	cert, ok := public.(*ssh.Certificate)
+	if !ok {
+		return nil, errors.New("that is no certificate")
+	}
+	return ssh.NewCertSigner(cert, signer)
 }
 
 // answerOnce answers keyboard-interactive with a password where that is what is
