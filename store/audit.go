@@ -150,10 +150,14 @@ func readAuditColumns(r row) (a auditRow, err error) {
 
 func readAuditRow(r row) (AuditRow, error) {
 	a, err := readAuditColumns(r)
+	return a.public(), err
+}
+
+func (a auditRow) public() AuditRow {
 	return AuditRow{
 		ID: a.id, Time: moment(a.at), By: a.actor, Action: a.action, Object: a.object, Detail: a.detail,
 		Was: a.was, Became: a.became, Link: a.link, Hash: a.hash,
-	}, err
+	}
 }
 
 func limitOr100(limit int) int {

@@ -44,12 +44,18 @@ func closeLink(ctx context.Context, tx *sql.Tx, hash string) error {
 }
 
 // linkHash is the hash of a row: over the hash of the link before it, the
-// table and all its columns, each with its kind and length before it, so that
-// no two rows have the same bytes.
+// table and all its columns.
 func linkHash(prev, table string, columns ...any) string {
+	sum := sha256.Sum256(framed(append([]any{"inside chain 1", prev, table}, columns...)...))
+	return hex.EncodeToString(sum[:])
+}
+
+// framed puts values behind one another, each with its kind and length before
+// it, so that no two lists of values have the same bytes.
+func framed(values ...any) []byte {
 	b := make([]byte, 0, 1024)
-	for _, column := range append([]any{"inside chain 1", prev, table}, columns...) {
-		switch v := column.(type) {
+	for _, value := range values {
+		switch v := value.(type) {
 		case int64:
 			b = append(b, 'n')
 			b = binary.BigEndian.AppendUint64(b, uint64(v))
@@ -58,44 +64,20 @@ func linkHash(prev, table string, columns ...any) string {
 			b = binary.BigEndian.AppendUint64(b, uint64(len(v)))
 			b = append(b, v...)
 		default:
-			panic(fmt.Sprintf("store: a %T in the chain", column))
+			panic(fmt.Sprintf("store: a %T in the chain", value))
 		}
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
+	return b
 }
 
-// chainRows puts rows into the chain that were written before there was one,
-// in the order of their times.
-func chainRows(ctx context.Context, tx *sql.Tx) error {
-	audits, err := all(ctx, tx, readAuditColumns, "SELECT "+auditColumns+" FROM audit ORDER BY id")
-	if err != nil {
-		return err
-	}
-	entries, err := all(ctx, tx, readEntryColumns, "SELECT "+entryColumns+" FROM entries ORDER BY id")
-	if err != nil {
-		return err
-	}
-	var head place
-	var written struct{ audits, entries int64 }
-	for len(audits)+len(entries) > 0 {
-		head.link++
-		if len(entries) == 0 || len(audits) > 0 && audits[0].at <= entries[0].at {
-			a := audits[0]
-			audits, written.audits, a.link = audits[1:], a.id, head.link
-			head.prev = a.sum(head.prev)
-			_, err = tx.ExecContext(ctx, "UPDATE audit SET link = $2, hash = $3 WHERE id = $1", a.id, a.link, head.prev)
-		} else {
-			e := entries[0]
-			entries, written.entries, e.link = entries[1:], e.id, head.link
-			head.prev = e.sum(head.prev)
-			_, err = tx.ExecContext(ctx, "UPDATE entries SET link = $2, hash = $3 WHERE id = $1", e.id, e.link, head.prev)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	_, err = tx.ExecContext(ctx, "UPDATE chain SET link = $1, audits = $2, entries = $3, hash = $4 WHERE id = 1",
-		head.link, written.audits, written.entries, head.prev)
-	return err
+// chainHead is the newest link.
+type chainHead struct {
+	link, audits, entries int64
+	hash                  string
 }
+
+func readChainHead(r row) (h chainHead, err error) {
+	return h, r.Scan(&h.link, &h.audits, &h.entries, &h.hash)
+}
+
+const chainHeadQuery = "SELECT link, audits, entries, hash FROM chain WHERE id = 1"

@@ -1,6 +1,11 @@
 package store
 
-import "testing"
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"testing"
+)
 
 // Setting asks the database how a connection of the store is set.
 func Setting(tb testing.TB, s *Store, name string) (value string) {
@@ -9,4 +14,53 @@ func Setting(tb testing.TB, s *Store, name string) (value string) {
 		tb.Fatal(err)
 	}
 	return value
+}
+
+// WriteAnew makes all hashes of the chain anew over what the rows say now.
+func WriteAnew(ctx context.Context, s *Store) error {
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		audits, err := all(ctx, tx, readAuditColumns, "SELECT "+auditColumns+" FROM audit ORDER BY link")
+		if err != nil {
+			return err
+		}
+		entries, err := all(ctx, tx, readEntryColumns, "SELECT "+entryColumns+" FROM entries ORDER BY link")
+		if err != nil {
+			return err
+		}
+		hash := ""
+		for len(audits)+len(entries) > 0 {
+			if len(entries) == 0 || len(audits) > 0 && audits[0].link < entries[0].link {
+				hash = audits[0].sum(hash)
+				_, err = tx.ExecContext(ctx, "UPDATE audit SET hash = $2 WHERE id = $1", audits[0].id, hash)
+				audits = audits[1:]
+			} else {
+				hash = entries[0].sum(hash)
+				_, err = tx.ExecContext(ctx, "UPDATE entries SET hash = $2 WHERE id = $1", entries[0].id, hash)
+				entries = entries[1:]
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return closeLink(ctx, tx, hash)
+	})
+}
+
+// FirstSchema makes a database as it was before there was a chain.
+func FirstSchema(ctx context.Context, s *Store) error {
+	ms, err := migrationsFor(s.engine.name)
+	if err != nil {
+		return err
+	}
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error { return ms[0].apply(ctx, tx) })
+}
+
+// OpenUnmigrated opens a database without bringing its schema up to date.
+func OpenUnmigrated(url string) (*Store, error) {
+	open := openSQLite
+	if strings.HasPrefix(url, "postgres") {
+		open = openPostgres
+	}
+	e, err := open(url)
+	return &Store{engine: e, changed: make(chan struct{})}, err
 }
