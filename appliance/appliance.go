@@ -131,6 +131,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 
 	keepers.Go(func() { a.ledger.run(writing) })
 	keepers.Go(func() { a.follow(ctx) })
+	keepers.Go(func() { a.keepTime(ctx) })
 	keepers.Go(func() { a.lookOut(ctx) })
 	if a.webhook != nil {
 		keepers.Go(func() { a.webhook.run(ctx) })

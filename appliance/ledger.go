@@ -32,6 +32,7 @@ const (
 	ledgerRoom = 10_000
 
 	ledgerPause = time.Second // between two tries of a database that is away
+	settling    = time.Second // for those who wait for what is waiting here
 )
 
 func newLedger(s *store.Store, m *Metrics, log *slog.Logger) *ledger {
@@ -89,6 +90,17 @@ func (l *ledger) leave(id policy.SessionID, end time.Time, why policy.EndCause) 
 
 func (l *ledger) endStay(id policy.StayID, end time.Time, why policy.EndCause) {
 	l.write(func(ctx context.Context) error { return l.store.EndStay(ctx, id, end, why) })
+}
+
+// settle waits until what waits now has been written, but not long.
+func (l *ledger) settle(ctx context.Context) {
+	written := make(chan struct{})
+	l.write(func(context.Context) error { close(written); return nil })
+	select {
+	case <-written:
+	case <-time.After(settling):
+	case <-ctx.Done():
+	}
 }
 
 func (l *ledger) audit(by, action, object, detail string) {

@@ -2,10 +2,12 @@ package appliance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
 )
 
 // warnings are how long before its end a person is told of it.
@@ -26,21 +28,22 @@ func (v *visit) reconsider() {
 	now, book := v.house.clock.now(), v.house.book.Load()
 	verdict := book.DecideBy(se.Grant, v.flow, now)
 	if !verdict.Allowed() {
-		other := book.Decide(v.flow, now)
-		if !other.Allowed() {
+		var err error
+		if verdict, err = v.move(book, verdict, now); err != nil {
+			v.house.log.Error("session not moved to another grant", "session", se.ID, "error", err)
+		}
+		if !verdict.Allowed() {
 			v.end(causeOfDenial(verdict.Denial))
 			return
 		}
-		verdict = other
-		v.move(other.Grant.ID, now)
 	}
 	v.mu.Lock()
 	v.verdict = verdict
 	v.mu.Unlock()
 	if !verdict.Until.Equal(before.Until) {
-		v.tellNewEnd(verdict.Until, now)
+		v.tellNewEnd(verdict, now)
 	}
-	v.arm(verdict.Until, now)
+	v.arm(verdict, now)
 }
 
 // causeOfDenial says why a session ends whose grant no longer serves.
@@ -52,64 +55,124 @@ func causeOfDenial(d policy.Denial) policy.EndCause {
 		return policy.GrantRevoked
 	case policy.OutsideSchedule:
 		return policy.ScheduleClosed
+	case policy.UnderMaintenance:
+		return policy.ServerMaintained
 	}
 	return policy.NoLongerAllowed
 }
 
-// move puts the session under another grant that still lets the person stay.
-func (v *visit) move(to policy.GrantID, now time.Time) {
+// move puts the session under another grant that still lets the person stay and
+// has room for one more. It returns the verdict by that grant, or the denial
+// by the old one where there is none, or it could not be written down: no
+// record, no stay.
+func (v *visit) move(book *policy.Book, denied policy.Verdict, now time.Time) (policy.Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), writeDown)
 	defer cancel()
-	stay, err := v.house.store.Move(ctx, v.session.ID, to, now)
-	if err != nil {
-		v.house.log.Error("session not moved", "session", v.session.ID, "grant", to, "error", err)
-		v.end(policy.NoLongerAllowed)
-		return
+	var full []policy.GrantID
+	for {
+		other := book.DecideWithout(full, v.flow, now)
+		if !other.Allowed() {
+			return denied, nil
+		}
+		to := other.Grant.ID
+		stay, err := v.house.store.Move(ctx, v.session.ID, to, now)
+		if errors.Is(err, store.ErrFull) {
+			full = append(full, to)
+			continue
+		}
+		if err != nil {
+			return denied, err
+		}
+		v.mu.Lock()
+		v.session.Grant, v.session.Stay = to, stay
+		se := v.session
+		v.mu.Unlock()
+		v.house.live.moved(v, se)
+		return other, nil
 	}
-	v.mu.Lock()
-	v.session.Grant, v.session.Stay = to, stay
-	se := v.session
-	v.mu.Unlock()
-	v.house.live.moved(v, se)
 }
 
-func (v *visit) tellNewEnd(until, now time.Time) {
-	if until.IsZero() {
+// tellNewEnd tells the person of an end that has changed.
+func (v *visit) tellNewEnd(verdict policy.Verdict, now time.Time) {
+	if verdict.Until.IsZero() {
 		v.notify("your stay no longer ends by itself")
 		return
 	}
-	v.notify(fmt.Sprintf("your stay now ends in %s, at %s", inWords(until.Sub(now)), until.Local().Format("15:04 MST")))
+	v.notify(fmt.Sprintf("%s now ends in %s, at %s, %s", whatEnds(verdict.Ends), inWords(verdict.Until.Sub(now)),
+		verdict.Until.Local().Format("15:04 MST"), whenItEnds(verdict.Ends)))
+}
+
+// whatEnds and whenItEnds say an end that is to come: the end of a grant ends
+// the stay, maintenance of a server the session only.
+func whatEnds(why policy.EndCause) string {
+	if why == policy.ServerMaintained {
+		return "your session"
+	}
+	return "your stay"
+}
+
+func whenItEnds(why policy.EndCause) string {
+	switch why {
+	case policy.ScheduleClosed:
+		return "when the hours of your grant are over"
+	case policy.ServerMaintained:
+		return "when maintenance of the server begins"
+	}
+	return "when your grant expires"
 }
 
 // arm sets what will happen by itself: the warnings, the end, and the deadline
 // of both sockets, which ends the session even if the timers should not.
-func (v *visit) arm(until, now time.Time) {
+func (v *visit) arm(verdict policy.Verdict, now time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, t := range v.timers {
 		t.Stop()
 	}
 	v.timers = v.timers[:0]
-	if v.finished || until.IsZero() {
-		v.setDeadlines(time.Time{})
+	if v.finished {
 		return
 	}
-	left := until.Sub(now)
-	for _, before := range warnings {
-		if left > before {
-			v.timers = append(v.timers, time.AfterFunc(left-before, func() {
-				v.notify("your stay ends in " + inWords(before))
-			}))
+	v.endDeadline = time.Time{}
+	v.ends.Store(0)
+	if !verdict.Until.IsZero() {
+		left := verdict.Until.Sub(now)
+		v.ends.Store(int64(time.Since(v.began) + left))
+		for _, before := range warnings {
+			if left > before {
+				v.timers = append(v.timers, time.AfterFunc(left-before, func() {
+					v.notify(fmt.Sprintf("%s ends in %s, %s", whatEnds(verdict.Ends), inWords(before), whenItEnds(verdict.Ends)))
+				}))
+			}
 		}
+		v.timers = append(v.timers, time.AfterFunc(left, v.reconsider))
+		v.endDeadline = time.Now().Add(left + backstop)
 	}
-	v.timers = append(v.timers, time.AfterFunc(left, v.reconsider))
-	v.setDeadlines(time.Now().Add(left + backstop))
+	v.armIdle(verdict.Grant.Idle)
+	v.setDeadlines()
 }
 
-func (v *visit) setDeadlines(t time.Time) {
-	v.client.SetDeadline(t)
+// Over implements proxy.Visit. It is asked before every piece that is relayed:
+// a process that was stopped (SIGSTOP, a paused machine) goes on where it was,
+// and neither timers nor deadlines need come before the next byte.
+func (v *visit) Over() bool {
+	ends := v.ends.Load()
+	if ends == 0 || int64(time.Since(v.began)) < ends {
+		return false
+	}
+	v.reconsider()
+	return v.ctx.Err() != nil
+}
+
+// setDeadlines needs mu.
+func (v *visit) setDeadlines() {
+	at := v.endDeadline
+	if !v.idleDeadline.IsZero() && (at.IsZero() || v.idleDeadline.Before(at)) {
+		at = v.idleDeadline
+	}
+	v.client.SetDeadline(at)
 	if v.server != nil {
-		v.server.SetDeadline(t)
+		v.server.SetDeadline(at)
 	}
 }
 
@@ -120,6 +183,9 @@ func (v *visit) disarm() {
 		t.Stop()
 	}
 	v.timers = nil
+	if v.idleTimer != nil {
+		v.idleTimer.Stop()
+	}
 }
 
 // inWords says a duration to a person: "5 minutes", "1 minute", "40 seconds".

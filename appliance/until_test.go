@@ -30,8 +30,9 @@ func insider(t *testing.T, g policy.Grant) (*Appliance, *visit) {
 		house: a, client: client, ctx: ctx, cancel: cancel, notices: make(chan string, 8),
 		flow: policy.Flow{
 			Client: netip.MustParseAddrPort("10.50.0.2:1234"), Dest: netip.MustParseAddrPort("10.30.0.140:22"),
-			Protocol: policy.SSH, Login: "root",
+			Protocol: policy.SSH, Login: "root", Inside: true,
 		},
+		began:   time.Now(),
 		session: policy.Session{ID: "s1", Grant: g.ID, Stay: "1"},
 	}
 	v.verdict = v.house.book.Load().Decide(v.flow, a.clock.now())
@@ -76,9 +77,9 @@ func TestAPersonIsWarnedFiveMinutesAndOneMinuteBeforeTheEnd(t *testing.T) {
 			notice string
 		}{
 			{5*time.Minute + time.Nanosecond, ""},
-			{5 * time.Minute, "your stay ends in 5 minutes"},
+			{5 * time.Minute, "your stay ends in 5 minutes, when your grant expires"},
 			{time.Minute + time.Nanosecond, ""},
-			{time.Minute, "your stay ends in 1 minute"},
+			{time.Minute, "your stay ends in 1 minute, when your grant expires"},
 			{time.Nanosecond, ""},
 		} {
 			time.Sleep(time.Until(end.Add(-step.before)))
@@ -167,4 +168,77 @@ func TestDurationsAreSaidInWords(t *testing.T) {
 			t.Errorf("%s is said as %q, want %q", d, got, want)
 		}
 	}
+}
+
+// maintain puts the server of the insider under maintenance.
+func maintain(t *testing.T, a *Appliance, m *policy.Maintenance) {
+	t.Helper()
+	facts := *a.book.Load().Facts()
+	facts.Servers = []policy.Server{facts.Servers[0]}
+	facts.Servers[0].Maintenance = m
+	book, err := policy.NewBook(facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.book.Store(book)
+	a.live.reconsider()
+}
+
+func TestMaintenanceEndsASessionAtItsTimeWithWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, v := insider(t, policy.Grant{ID: "1", End: time.Now().Add(time.Hour)})
+		now := time.Now()
+		end := now.Add(15 * time.Minute)
+		maintain(t, a, &policy.Maintenance{From: now, Clear: end})
+		if got, want := told(v), "your session now ends in 15 minutes, at "+end.Local().Format("15:04 MST")+", when maintenance of the server begins"; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+		if f := v.flow; a.book.Load().Decide(policy.Flow{Client: f.Client, Dest: f.Dest, Protocol: f.Protocol}, now).Denial != policy.UnderMaintenance {
+			t.Error("somebody new is let in")
+		}
+		wantAt(t, v, now, 10*time.Minute, "your session ends in 5 minutes, when maintenance of the server begins")
+		wantAt(t, v, now, 14*time.Minute, "your session ends in 1 minute, when maintenance of the server begins")
+		wantAt(t, v, now, 15*time.Minute-1, "")
+		if v.ctx.Err() != nil {
+			t.Fatalf("ended early: %v", context.Cause(v.ctx))
+		}
+		wantAt(t, v, now, 15*time.Minute, "")
+		if cause := context.Cause(v.ctx); cause != policy.ServerMaintained {
+			t.Errorf("cause %v, want %v", cause, policy.ServerMaintained)
+		}
+		if !a.live.isOpen("1") {
+			t.Error("maintenance of one server has ended the stay")
+		}
+	})
+}
+
+func TestMaintenanceThatIsCalledOffEndsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, v := insider(t, policy.Grant{ID: "1"})
+		now := time.Now()
+		maintain(t, a, &policy.Maintenance{From: now, Clear: now.Add(time.Minute)})
+		told(v)
+		maintain(t, a, nil)
+		if got := told(v); got != "your stay no longer ends by itself" {
+			t.Errorf("told %q", got)
+		}
+		maintain(t, a, &policy.Maintenance{From: now, Clear: now.Add(time.Minute), Exempt: []policy.PersonID{"p"}})
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := told(v); got != "" || v.ctx.Err() != nil {
+			t.Errorf("an exempt person is told %q, ended by %v", got, context.Cause(v.ctx))
+		}
+	})
+}
+
+func TestAWarningNamesTheClosingOfTheSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the bubble begins on a Saturday at midnight, UTC
+		hours, err := policy.ParseSchedule("Sat 00:00-09:00", "UTC")
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, v := insider(t, policy.Grant{ID: "1", Schedules: []policy.Schedule{hours}})
+		wantAt(t, v, began, 9*time.Hour-5*time.Minute, "your stay ends in 5 minutes, when the hours of your grant are over")
+	})
 }

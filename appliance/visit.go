@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pawelmojski/inside/netfilter"
@@ -40,15 +41,27 @@ type visit struct {
 
 	notices chan string
 
+	// Moments since began, on the monotonic clock: when the session was last
+	// used, and its effective end; 0 is none.
+	began      time.Time
+	used, ends atomic.Int64
+
 	deciding sync.Mutex // held while the session is reconsidered
 
-	mu       sync.Mutex
-	verdict  policy.Verdict
-	session  policy.Session // ID is empty until Admit
-	dir      *os.Root
-	log      *recording.Log
-	server   net.Conn
-	timers   []*time.Timer
+	mu      sync.Mutex
+	verdict policy.Verdict
+	session policy.Session // ID is empty until Admit
+	dir     *os.Root
+	log     *recording.Log
+	server  net.Conn
+	timers  []*time.Timer
+	// The deadlines of both sockets: the first of the two counts.
+	endDeadline, idleDeadline time.Time
+	idleTimer                 *time.Timer
+	idleTold                  struct { // of what the person was warned
+		used int64 // since this use
+		left time.Duration
+	}
 	atDoor   bool
 	finished bool
 }
@@ -65,6 +78,7 @@ func (a *Appliance) receive(ctx context.Context, c netfilter.Conn, p policy.Prot
 		cancel:  cancel,
 		client:  c.TCPConn,
 		notices: make(chan string, 8),
+		began:   time.Now(),
 		atDoor:  true,
 	}
 	v.verdict = v.Decide("")
@@ -135,7 +149,13 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeDown)
 	defer cancel()
-	entered, joined, err := v.house.store.Enter(ctx, se)
+	entered, joined, err := v.enter(ctx, se, &verdict)
+	if errors.Is(err, store.ErrFull) {
+		log.Close()
+		dir.Close()
+		v.house.records.discard(se)
+		return refuse(verdict.Denial, err)
+	}
 	if err != nil {
 		v.house.ledger.failed(err)
 		v.house.ledger.leave(se.ID, se.Start, policy.Failed) // should it stand there all the same
@@ -145,7 +165,8 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 		return refuse(policy.LedgerUnavailable, err)
 	}
 	se = entered
-	v.flow.Login = login
+	v.flow.Login, v.flow.Inside = login, true
+	v.Used()
 	v.mu.Lock()
 	v.session, v.dir, v.log, v.verdict = se, dir, log, verdict
 	v.mu.Unlock()
@@ -157,6 +178,33 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	v.house.live.add(v, se)
 	v.house.tellEntered(se, joined)
 	return se, nil
+}
+
+// enter writes the session down under the grant of the verdict or, where that
+// has no room for another, under the next that serves; the verdict becomes the
+// one by that grant, or the denial that is left.
+func (v *visit) enter(ctx context.Context, se policy.Session, verdict *policy.Verdict) (entered policy.Session, joined bool, err error) {
+	f := v.flow
+	f.Login = se.Login
+	var full []policy.GrantID
+	for settled := false; ; {
+		entered, joined, err = v.house.store.Enter(ctx, se)
+		switch {
+		case !errors.Is(err, store.ErrFull):
+			return entered, joined, err
+		case !settled:
+			// The session whose place this takes may have ended already, and
+			// its end wait to be written down.
+			settled = true
+			v.house.ledger.settle(ctx)
+			continue
+		}
+		full = append(full, se.Grant)
+		if *verdict = v.house.book.Load().DecideWithout(full, f, v.house.clock.now()); !verdict.Allowed() {
+			return entered, joined, err
+		}
+		se.Grant = verdict.Grant.ID
+	}
 }
 
 // passDoor gives the place at the doors back.

@@ -56,6 +56,14 @@ type Visit interface {
 	// Note appends one event to the session's event log. Only after Admit.
 	Note(e recording.Event) error
 
+	// Used tells the house that the person has done something. Only what a
+	// person causes counts: see each entry for what that is. Cheap.
+	Used()
+
+	// Over reports whether the session has come to its end. It is asked before
+	// a piece is relayed: what comes after the end is not. Cheap.
+	Over() bool
+
 	// Notices yields lines meant for the person's terminals, such as "your
 	// stay ends in 5 minutes". Lines come without line ends.
 	Notices() <-chan string

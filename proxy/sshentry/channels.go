@@ -57,8 +57,10 @@ func (f *flow) openForClient(ctx context.Context, nc ssh.NewChannel) {
 	defer f.change(func(l *load) { l.channels-- })
 	defer opened()
 
+	f.visit.Used()
+	over := f.isOver()
 	v := f.visit.Verdict()
-	if !v.Allowed() || f.cut.Load() {
+	if !v.Allowed() || over {
 		nc.Reject(ssh.Prohibited, plainLine(v.Denial.Sentence(), maxName))
 		return
 	}

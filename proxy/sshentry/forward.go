@@ -57,7 +57,7 @@ func (f *flow) openForward(nc ssh.NewChannel, v policy.Verdict, opened func()) {
 	}
 	f.serveChannel(down, downRequests)
 	opened()
-	f.carryForward(down, up, downRequests, upRequests, "to "+target)
+	f.carryForward(down, up, downRequests, upRequests, "to "+target, f.visit.Used)
 }
 
 // openForwarded opens a connection that came in at the server, at a forward
@@ -69,7 +69,7 @@ func (f *flow) openForwarded(nc ssh.NewChannel) {
 	_, asked := f.forwards[forward{d.Host, d.Port}]
 	f.mu.Unlock()
 	v := f.visit.Verdict()
-	if err != nil || !asked || !v.Allowed() || !may(v, policy.Remote) || f.cut.Load() {
+	if err != nil || !asked || !v.Allowed() || !may(v, policy.Remote) || f.isOver() {
 		f.change(func(l *load) { l.opening-- })
 		f.noteDenied(-1, "forward of the server from "+hostPort(d.Host, d.Port))
 		nc.Reject(ssh.Prohibited, "not asked for")
@@ -89,12 +89,12 @@ func (f *flow) openForwarded(nc ssh.NewChannel) {
 		return
 	}
 	f.serveChannel(up, upRequests)
-	f.carryForward(down, up, downRequests, upRequests, "from "+hostPort(d.Host, d.Port))
+	f.carryForward(down, up, downRequests, upRequests, "from "+hostPort(d.Host, d.Port), func() {})
 }
 
 // carryForward relays one forwarded connection until both sides have closed
-// it. Its bytes are counted, not recorded.
-func (f *flow) carryForward(down, up ssh.Channel, downRequests, upRequests <-chan *ssh.Request, target string) {
+// it. Its bytes are counted, not recorded; used is called for each piece.
+func (f *flow) carryForward(down, up ssh.Channel, downRequests, upRequests <-chan *ssh.Request, target string, used func()) {
 	defer f.drained(down)
 	defer f.drained(up)
 	if f.note(recording.Event{Kind: "forward", To: target, Detail: "opened"}) != nil {
@@ -107,11 +107,11 @@ func (f *flow) carryForward(down, up ssh.Channel, downRequests, upRequests <-cha
 	f.spawn(func() {
 		defer close(upDone)
 		defer f.change(func(l *load) { l.uploads-- })
-		f.copyForward(up, down, &in, f.client)
+		f.copyForward(up, down, &in, f.client, used)
 	})
 	f.spawn(func() {
 		defer close(downDone)
-		f.copyForward(down, up, &out, f.server)
+		f.copyForward(down, up, &out, f.server, used)
 	})
 	f.spawn(func() {
 		defer close(serverClosed)
@@ -133,11 +133,12 @@ func (f *flow) carryForward(down, up ssh.Channel, downRequests, upRequests <-cha
 
 // copyForward carries one direction, and its end unless the connection it came
 // from has broken.
-func (f *flow) copyForward(dst, src ssh.Channel, count *atomic.Int64, from *wire) {
+func (f *flow) copyForward(dst, src ssh.Channel, count *atomic.Int64, from *wire, used func()) {
 	err := pour(src, func(p []byte) error {
-		if f.cut.Load() {
+		if f.isOver() {
 			return errCut
 		}
+		used()
 		n, err := dst.Write(p)
 		count.Add(int64(n))
 		return err
@@ -170,6 +171,7 @@ func (f *flow) remoteForward(r *ssh.Request) (bool, []byte) {
 		return false, nil
 	}
 	cancel := r.Type == "cancel-tcpip-forward"
+	f.visit.Used()
 	if !cancel {
 		if v := f.visit.Verdict(); !v.Allowed() || !may(v, policy.Remote) || !isLoopback(want.Host) {
 			f.noteDenied(-1, "forward from "+hostPort(want.Host, want.Port))

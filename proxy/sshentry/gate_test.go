@@ -107,6 +107,8 @@ type gate struct {
 	record  func(channel int, h recording.Header) (*recording.Writer, error)
 	noteErr func(recording.Event) error
 	notices chan string
+	used    atomic.Int64 // how often somebody has used a session
+	over    atomic.Bool  // the end has come, but nobody has said so
 	keyring func(*house) (proxy.Keyring, error)
 
 	mu      sync.Mutex
@@ -310,6 +312,8 @@ func (g *gate) Pin(_ context.Context, _ netip.AddrPort, key ssh.PublicKey) error
 func (h *house) Flow() policy.Flow       { return h.flow }
 func (h *house) Verdict() policy.Verdict { return *h.g.verdict.Load() }
 func (h *house) Notices() <-chan string  { return h.g.notices }
+func (h *house) Used()                   { h.g.used.Add(1) }
+func (h *house) Over() bool              { return h.g.over.Load() }
 
 func (h *house) Decide(login string) policy.Verdict {
 	if decide := hook(h.g, &h.g.decide); decide != nil {

@@ -143,6 +143,10 @@ func (s *session) clientClosed() {
 // clientRequest carries out one request. begun says that a command runs now.
 func (s *session) clientRequest(ctx context.Context, r *ssh.Request) (ok, begun bool) {
 	switch r.Type {
+	case "shell", "exec", "subsystem", "pty-req", "env", "window-change", "signal", "break":
+		s.f.visit.Used()
+	}
+	switch r.Type {
 	case "shell", "exec", "subsystem":
 		ok := s.begin(ctx, r)
 		return ok, ok
@@ -296,8 +300,11 @@ func (s *session) copyUp() {
 	defer s.f.change(func(l *load) { l.uploads-- })
 	defer close(s.inputDone)
 	err := pour(s.down, func(p []byte) error {
-		if s.f.cut.Load() {
+		if s.f.isOver() {
 			return errCut
+		}
+		if !s.terminal || typed(p) {
+			s.f.visit.Used()
 		}
 		s.sniffer.Up(p)
 		n, err := s.up.Write(p)

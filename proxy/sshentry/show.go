@@ -13,8 +13,11 @@ func (s *session) show(w io.Writer, p []byte) error {
 		s.writing.Lock()
 		defer s.writing.Unlock()
 	}
-	if s.f.cut.Load() {
+	if s.f.isOver() {
 		return errCut
+	}
+	if !s.terminal {
+		s.f.visit.Used()
 	}
 	if err := s.record.output(p); err != nil {
 		return s.f.unrecorded(err)
