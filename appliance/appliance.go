@@ -48,6 +48,7 @@ type Appliance struct {
 	ledger   *ledger
 	live     *live
 	news     *Bus
+	bearers  *Bearers
 	doors    *doors
 	entries  map[policy.Protocol]proxy.Entry
 	gate     *netfilter.Gate // nil on a tower
@@ -96,6 +97,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	})
 	a.measure()
 	a.news = NewBus(a.clock.now)
+	a.bearers = NewBearers(a.store, a.clock.now, a.log)
 	a.doors = newDoors(func(from netip.Addr) {
 		a.log.Warn("turned away: too many connections that have not entered yet", "client", from)
 	})
@@ -220,7 +222,7 @@ func (a *Appliance) refresh(ctx context.Context) error {
 	a.metrics.bookBuild.Set(time.Since(began).Seconds())
 	a.news.Tell(api.NewsFacts, api.Facts{Revision: facts.Revision})
 	a.live.reconsider()
-	return nil
+	return a.bearers.Read(ctx, facts.Revision)
 }
 
 // follow turns the page whenever the facts change, here or through another
@@ -238,9 +240,9 @@ func (a *Appliance) follow(ctx context.Context) {
 // catchUp reads the facts until the book is as new as the revision. A
 // revision is told once, and a revocation may be in it.
 func (a *Appliance) catchUp(ctx context.Context, revision int64) {
-	for a.book.Load().Facts().Revision < revision && ctx.Err() == nil {
+	for !a.asNewAs(revision) && ctx.Err() == nil {
 		err := a.refresh(ctx)
-		if err == nil && a.book.Load().Facts().Revision >= revision {
+		if err == nil && a.asNewAs(revision) {
 			return
 		}
 		a.log.Error("facts could not be read: the last ones stay in force", "error", err)
@@ -249,6 +251,10 @@ func (a *Appliance) catchUp(ctx context.Context, revision int64) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+func (a *Appliance) asNewAs(revision int64) bool {
+	return a.book.Load().Facts().Revision >= revision && a.bearers.asNewAs(revision)
 }
 
 // forbidden reports whether a destination must never be dialled.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
 )
@@ -25,7 +26,35 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 			stop(fmt.Errorf("api: %w", err))
 		}
 	})
+	keepers.Go(func() { a.bearers.Keep(ctx) })
+	if a.cfg.API.Listen != "" {
+		keepers.Go(func() { a.serveTokens(ctx, house) })
+	}
 	return socket, nil
+}
+
+// portPause is how long the gate waits before it tries again to get the port
+// of the API.
+const portPause = 10 * time.Second
+
+// serveTokens serves the API on the port until ctx ends. A port that is taken
+// does not keep the gate from its work: it is tried again.
+func (a *Appliance) serveTokens(ctx context.Context, house *House) {
+	for said := ""; ctx.Err() == nil; {
+		l, err := api.ListenTCP(ctx, a.cfg.API.Listen)
+		if err == nil {
+			a.log.Info("api serves tokens", "listen", l.Addr().String())
+			err = api.ServeTCP(ctx, l, house, a.bearers, a.cfg.API.Names)
+		}
+		if err != nil && ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			a.log.Error("api does not serve tokens; the socket does, and it is tried again", "listen", a.cfg.API.Listen, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(portPause):
+		}
+	}
 }
 
 // house is what the API is answered by.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,14 +11,16 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 )
 
-// A Client is the house at the other end of a socket. Its errors are a
-// *Problem, an *Unreachable, or the context's.
+// A Client is the house at the other end of a socket, or of the port for
+// tokens. Its errors are a *Problem, an *Unreachable, or the context's.
 type Client struct {
 	http *http.Client
+	base string // "" for a socket
 }
 
 var _ House = (*Client)(nil)
@@ -45,15 +48,63 @@ func NewClient(socket string) *Client {
 		}
 		return c, nil
 	}
-	return &Client{&http.Client{
-		Transport: &reachable{socket, &http.Transport{DialContext: dial, ResponseHeaderTimeout: 2 * patience}},
+	return newClient("", &reachable{socket, &http.Transport{DialContext: dial, ResponseHeaderTimeout: 2 * patience}})
+}
+
+// NewTokenClient talks to the daemon at a URL, as whoever the token belongs
+// to. Nothing is dialled before the first call. In the clear a token goes to
+// this machine only, and through no proxy.
+func NewTokenClient(at, token string) (*Client, error) {
+	u, err := url.Parse(at)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, NewProblem(CodeInvalid, fmt.Sprintf("%.200q is not the URL of a gate", at), "write http://127.0.0.1:5000, or https:// and the name of its reverse proxy")
+	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return nil, NewProblem(CodeInvalid, fmt.Sprintf("the URL of a gate has a scheme and a host, and nothing more: %.200q", u.Redacted()), "write "+u.Scheme+"://"+u.Host)
+	case u.Scheme == "http" && !onThisMachine(u.Hostname()):
+		return nil, NewProblem(CodeInvalid, fmt.Sprintf("a token would travel to %.200q in the clear", u.Host), "use https://, with a reverse proxy in front of the gate")
+	case !IsToken(token):
+		return nil, NewProblem(CodeInvalid, "what is given as a token is none", "inside token create NAME --role viewer makes one; it begins with "+tokenPrefix)
+	}
+	base := u.Scheme + "://" + u.Host
+	transport := &http.Transport{ResponseHeaderTimeout: 2 * patience, TLSHandshakeTimeout: patience, DialContext: (&net.Dialer{Timeout: patience}).DialContext}
+	return newClient(base, &reachable{base, &bearing{token, transport}}), nil
+}
+
+func onThisMachine(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+// NoClient is a client all of whose calls fail.
+func NoClient(err error) *Client { return newClient("", failing{err}) }
+
+type failing struct{ err error }
+
+func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+func newClient(base string, t http.RoundTripper) *Client {
+	return &Client{base: base, http: &http.Client{
+		Transport: t,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
 	}}
 }
 
-// reachable names the socket in errors of transport.
+// bearing sends the token with each request.
+type bearing struct {
+	token string
+	next  http.RoundTripper
+}
+
+func (t *bearing) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+t.token)
+	return t.next.RoundTrip(r)
+}
+
+// reachable names the socket, or the URL, in errors of transport.
 type reachable struct {
 	socket string
 	next   http.RoundTripper
@@ -134,7 +185,7 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.R
 	if strings.Contains(path, "//") || strings.HasSuffix(path, "/") {
 		return nil, NewProblem(CodeInvalid, "a name or id is empty", "")
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://inside"+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, cmp.Or(c.base, "http://inside")+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -143,9 +194,9 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (io.R
 	}
 	resp, err := c.http.Do(r)
 	if err != nil {
-		var u *Unreachable
-		if errors.As(err, &u) {
-			return nil, u
+		var ours *url.Error
+		if errors.As(err, &ours) {
+			err = ours.Err // without the path, which says nothing to who typed a command
 		}
 		return nil, err
 	}

@@ -22,6 +22,7 @@ import (
 type House interface {
 	Persons
 	Servers
+	Tokens
 	HostKeys
 	Groups
 	Grants

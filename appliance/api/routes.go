@@ -13,6 +13,7 @@ var routes = slices.Concat(
 	personRoutes,
 	serverRoutes,
 	specRoutes,
+	tokenRoutes,
 	groupRoutes(ServerGroup, "/groups"),
 	groupRoutes(PersonGroup, "/person-groups"),
 	grantRoutes,

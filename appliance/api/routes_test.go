@@ -95,6 +95,12 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.Maintain(ctx, "x", NewMaintenance{Version: 2, In: "30m", Exempt: []string{"a", "b"}, Reason: "r"})
 			return err
 		},
+		"Tokens[{All:true}]": func(ctx context.Context, h House) error { _, err := h.Tokens(ctx, TokenFilter{true}); return err },
+		"CreateToken[{Name:x Role:viewer Expires:30d}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateToken(ctx, NewToken{"x", Viewer, "30d"})
+			return err
+		},
+		"RevokeToken[x]": func(ctx context.Context, h House) error { _, err := h.RevokeToken(ctx, "x"); return err },
 		"HostKeys[x {Address:[::1]:22}]": func(ctx context.Context, h House) error {
 			_, err := h.HostKeys(ctx, "x", HostKeyFilter{"[::1]:22"})
 			return err
@@ -229,7 +235,7 @@ func TestEveryRouteDeclaresAPermissionAndTheClientUsesIt(t *testing.T) {
 	}
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	client := &Client{&http.Client{Transport: toServer(server.Listener.Addr().String())}}
+	client := newClient("", toServer(server.Listener.Addr().String()))
 	for name, call := range calls() {
 		var p *Problem
 		if err := call(t.Context(), client); !errors.As(err, &p) || p.Code != CodeConflict || p.Hint != "later" {

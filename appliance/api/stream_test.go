@@ -49,7 +49,7 @@ func TestAStreamOutlivesSilence(t *testing.T) {
 		defer server.Close()
 		transport := &http.Transport{DialContext: l.dial}
 		defer transport.CloseIdleConnections()
-		client := &Client{&http.Client{Transport: transport}}
+		client := newClient("", transport)
 
 		got, err := client.Recording(t.Context(), "abcd", 0, Following{true})
 		if err != nil {

@@ -82,6 +82,15 @@ func (s *stub) Maintain(ctx context.Context, name string, m NewMaintenance) (Ser
 	return Server{}, s.saw(ctx, "Maintain", name, m)
 }
 
+func (s *stub) Tokens(ctx context.Context, f TokenFilter) ([]Token, error) {
+	return []Token{}, s.saw(ctx, "Tokens", f)
+}
+func (s *stub) CreateToken(ctx context.Context, t NewToken) (Token, error) {
+	return Token{}, s.saw(ctx, "CreateToken", t)
+}
+func (s *stub) RevokeToken(ctx context.Context, name string) (Token, error) {
+	return Token{}, s.saw(ctx, "RevokeToken", name)
+}
 func (s *stub) HostKeys(ctx context.Context, v string, f HostKeyFilter) (HostKeyList, error) {
 	return HostKeyList{}, s.saw(ctx, "HostKeys", v, f)
 }

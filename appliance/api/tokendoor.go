@@ -48,7 +48,7 @@ func IsToken(s string) bool {
 // tokenDoor is the port for tokens. names are hosts the gate is known by,
 // besides the loopback address it listens on: those of a reverse proxy.
 func tokenDoor(listen netip.AddrPort, names []string, b Bearers) door {
-	hosts := loopbackHosts(listen.Port())
+	hosts := loopbackHosts(listen)
 	foreign := http.NewCrossOriginProtection()
 	failed := &failures{since: time.Now()}
 	return door{
@@ -94,11 +94,13 @@ func bearer(r *http.Request, b Bearers) (Actor, *Problem) {
 
 // loopbackHosts are the names by which a program on this machine reaches the
 // port.
-func loopbackHosts(port uint16) (hosts []string) {
-	for _, name := range []string{"127.0.0.1", "localhost", "[::1]"} {
-		hosts = append(hosts, fmt.Sprintf("%s:%d", name, port))
-		if port == 80 {
-			hosts = append(hosts, name)
+func loopbackHosts(listen netip.AddrPort) (hosts []string) {
+	port := fmt.Sprint(listen.Port())
+	for _, name := range []string{"127.0.0.1", "localhost", "::1", listen.Addr().String()} {
+		host := net.JoinHostPort(name, port)
+		hosts = append(hosts, host)
+		if port == "80" { // programs leave it out then
+			hosts = append(hosts, strings.TrimSuffix(host, ":80"))
 		}
 	}
 	return hosts

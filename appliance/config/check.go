@@ -90,6 +90,20 @@ func checkKeep(v string) error {
 	return err
 }
 
+// checkHosts takes the host names of reverse proxies, as a browser sends them:
+// without scheme, port and path.
+func checkHosts(names []string) error {
+	for i, name := range names {
+		switch {
+		case name == "" || len(name) > 253 || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789.-") != "":
+			return fmt.Errorf("%.80q is no host name: write it without scheme, port and path, such as inside.example.com", name)
+		case slices.Contains(names[:i], name):
+			return fmt.Errorf("%q is named twice: leave out one", name)
+		}
+	}
+	return nil
+}
+
 // checkListen takes loopback addresses only: who has a token for the API has
 // the whole house, and it speaks plain HTTP.
 func checkListen(v string) error {

@@ -59,6 +59,7 @@ type Recordings struct {
 // API is [api].
 type API struct {
 	Listen string
+	Names  []string // hosts that requests to it may name, of reverse proxies
 }
 
 // Alerts is [alerts].
@@ -75,7 +76,7 @@ var keys = []string{
 	"store.url",
 	"paths.state", "paths.run",
 	"recordings.keep", "recordings.min_free",
-	"api.listen",
+	"api.listen", "api.names",
 	"alerts.webhook", "alerts.webhook_token_file",
 }
 
@@ -109,6 +110,7 @@ func parse(path string, text []byte) (Config, error) {
 		},
 		API: API{
 			Listen: value(d, "api.listen", "127.0.0.1:5000", checkListen),
+			Names:  value(d, "api.names", []string{}, checkHosts),
 		},
 	}
 	c.Alerts = d.alerts()

@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Paths:      Paths{State: "/var/lib/inside", Run: "/run/inside"},
 		Recordings: Recordings{Keep: "90d", MinFree: 0.05},
-		API:        API{Listen: "127.0.0.1:5000"},
+		API:        API{Listen: "127.0.0.1:5000", Names: []string{}},
 	}
 	if diff := cmp.Diff(want, load(t, write(t, least)), comparePrefixes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -118,6 +118,7 @@ keep = "2w"
 min_free = "12.5%"
 [api]
 listen = ""
+names = ["inside.example.com"]
 [alerts]
 webhook = "https://hooks.example/services/x"
 webhook_token_file = "/etc/inside/webhook.token"
@@ -136,6 +137,7 @@ webhook_token_file = "/etc/inside/webhook.token"
 		Store:      Store{URL: "postgres://inside:p%40ss@db/inside"},
 		Paths:      Paths{State: "/srv/inside", Run: "/tmp/inside"},
 		Recordings: Recordings{Keep: "2w", MinFree: 0.125},
+		API:        API{Names: []string{"inside.example.com"}},
 		Alerts:     Alerts{Webhook: "https://hooks.example/services/x", WebhookTokenFile: "/etc/inside/webhook.token"},
 	}
 	if diff := cmp.Diff(want, c, comparePrefixes); diff != "" {
@@ -210,6 +212,9 @@ func TestMistakesNameTheLineAndTheWayOut(t *testing.T) {
 		{"webhook with a line in it", "[alerts]\nwebhook = \"https://hooks.example/\\ngeheim\"\n", `it is not a URL`},
 		{"a token without a webhook", "[alerts]\nwebhook_token_file = \"/etc/inside/token\"\n", `:2: alerts.webhook_token_file is for a webhook, and there is none`},
 		{"a token file without a path", "[alerts]\nwebhook = \"https://h/x\"\nwebhook_token_file = \"token\"\n", `:3: alerts.webhook_token_file: "token" is not an absolute path`},
+		{"name of the api with a port", "[api]\nnames = [\"inside.example.com:443\"]\n", `:2: api.names: "inside.example.com:443" is no host name: write it without scheme, port and path, such as inside.example.com`},
+		{"name of the api, empty", "[api]\nnames = [\"\"]\n", `:2: api.names: "" is no host name`},
+		{"name of the api twice", "[api]\nnames = [\"a\", \"a\"]\n", `:2: api.names: "a" is named twice: leave out one`},
 		{"listen everywhere", "[api]\nlisten = \"0.0.0.0:5000\"\n", `:2: api.listen: 0.0.0.0:5000 can be reached from outside: listen on 127.0.0.1 or [::1] and put a reverse proxy with TLS in front`},
 		{"listen on a name", "[api]\nlisten = \"localhost:5000\"\n", `:2: api.listen: "localhost:5000" is not an address with a port: write 127.0.0.1:5000, [::1]:5000 or "" for the socket only`},
 		{"listen without a port", "[api]\nlisten = \"127.0.0.1:0\"\n", `"127.0.0.1:0" is not an address with a port`},

@@ -28,7 +28,7 @@ Exit codes:
   1  error; the daemon said no, or something does not work
   2  usage: an unknown command or flag, a value that cannot be
   3  not found: nothing has this name or id
-  4  denied: explain says no, or you are not an admin
+  4  denied: explain says no, or you or your token may not do this
   5  the daemon cannot be reached
 `
 
@@ -81,7 +81,11 @@ func (c *cli) report(err error) int {
 			c.hint("be root or a member of the group inside")
 			return exitDenied
 		}
-		c.hint("start insided, or name its socket with --socket PATH or INSIDE_SOCKET")
+		if c.remote() {
+			c.hint("is insided running there, and INSIDE_URL right? On the gate itself: inside --socket " + usualSocket)
+		} else {
+			c.hint("start insided, or name its socket with --socket PATH or INSIDE_SOCKET")
+		}
 		return exitUnreachable
 	case errors.As(err, &misuse):
 		c.error(err.Error())
@@ -101,7 +105,7 @@ func exitOf(p *api.Problem) int {
 		return exitNotFound
 	case api.CodeInvalid, api.CodeBadRequest:
 		return exitUsage
-	case api.CodeForbidden:
+	case api.CodeForbidden, api.CodeUnknown:
 		return exitDenied
 	}
 	return exitError

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pawelmojski/inside/appliance/api"
 )
@@ -24,10 +25,11 @@ const nearEnough = 2
 type cli struct {
 	out, err io.Writer
 
-	socket  string
-	json    bool
-	csv     bool
-	running bool // the command line was understood; errors are no longer of usage
+	socket     string
+	socketFlag *pflag.Flag
+	json       bool
+	csv        bool
+	running    bool // the command line was understood; errors are no longer of usage
 }
 
 func (c *cli) run(ctx context.Context, args []string) int {
@@ -40,15 +42,14 @@ func (c *cli) run(ctx context.Context, args []string) int {
 	return c.report(err)
 }
 
-func (c *cli) house() *api.Client { return api.NewClient(c.socket) }
-
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "inside",
 		Short: "who may be inside, when and for how long",
 		Long: `Inside is a gateway that decides who may be inside your infrastructure, when
 and for how long. This command is for its admins: root, and members of the
-group inside.
+group inside. With a token it works elsewhere too: INSIDE_URL says where the
+gate is, INSIDE_TOKEN_FILE where the token is.
 
   inside person add "John Doe" --ip 100.64.0.20
   inside server add prod-db-01 --ip 10.30.0.140
@@ -69,10 +70,12 @@ group inside.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.socket, "socket", firstOf(os.Getenv("INSIDE_SOCKET"), usualSocket), "the daemon's socket; also INSIDE_SOCKET")
+	c.socketFlag = flags.Lookup("socket")
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	root.AddCommand(
 		c.personCommand(), c.serverCommand(), c.groupCommand(api.ServerGroup), c.groupCommand(api.PersonGroup),
 		c.grantCommand(), c.staysCommand(), c.stayCommand(), c.sessionsCommand(), c.sessionCommand(),
+		c.tokenCommand(),
 		c.entriesCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(),
 		c.credentialCommand(), c.caCommand(),
 		c.alertsCommand(),
