@@ -10,6 +10,8 @@ import (
 	"math"
 	"os"
 	"time"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
 // How often a recording that another process writes is looked at.
@@ -21,7 +23,7 @@ const lookEvery = time.Second
 // the middle of a line gives [ErrTorn]. Each range over the frames starts at
 // the beginning.
 func Follow(ctx context.Context, root *os.Root, name string) (Header, iter.Seq2[Frame, error], error) {
-	f, err := openFile(root, name, os.O_RDONLY)
+	f, err := ondisk.Open(root, name, os.O_RDONLY)
 	if err != nil {
 		return Header{}, nil, fmt.Errorf("recording %s: %w", name, err)
 	}
@@ -35,7 +37,7 @@ func Follow(ctx context.Context, root *os.Root, name string) (Header, iter.Seq2[
 		return Header{}, nil, fmt.Errorf("recording %s: %w", name, err)
 	}
 	return h, func(yield func(Frame, error) bool) {
-		f, err := openFile(root, name, os.O_RDONLY)
+		f, err := ondisk.Open(root, name, os.O_RDONLY)
 		if err == nil {
 			defer f.Close()
 			err = newFollower(f).frames(ctx, yield)
@@ -52,14 +54,14 @@ var errStopped = errors.New("stopped")
 // A follower reads the lines of a growing file.
 type follower struct {
 	f    *os.File
-	bell *bell // nil: another process writes it, or nobody
+	bell *ondisk.Bell // nil: another process writes it, or nobody
 	in   lineReader
 	live bool // somebody wrote the file before what is in the buffer was read
 	wake <-chan struct{}
 }
 
 func newFollower(f *os.File) *follower {
-	w := &follower{f: f, bell: bellOf(f)}
+	w := &follower{f: f, bell: ondisk.BellOf(f)}
 	w.look()
 	return w
 }
@@ -67,8 +69,8 @@ func newFollower(f *os.File) *follower {
 // look begins to read behind the last whole line. What was written in part is
 // read again when there is more: it may even have been taken back.
 func (w *follower) look() {
-	w.wake = w.bell.listen() // before reading, or a line could be missed
-	live, err := written(w.f)
+	w.wake = w.bell.Listen() // before reading, or a line could be missed
+	live, err := ondisk.Written(w.f)
 	w.live = live && err == nil
 	tail := io.NewSectionReader(w.f, w.in.off, math.MaxInt64-w.in.off)
 	if w.in.r == nil {

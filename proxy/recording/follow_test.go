@@ -152,7 +152,7 @@ func TestAFollowerDoesNotKeepALineThatWasTakenBack(t *testing.T) {
 		all, err := collect(seq)
 		done <- result{all, err}
 	}()
-	for w.bell.listening() == false { // it read the half line and waits
+	for !w.bell.Listening() { // it read the half line and waits
 		runtime.Gosched()
 	}
 	w.mu.Lock()
@@ -164,12 +164,6 @@ func TestAFollowerDoesNotKeepALineThatWasTakenBack(t *testing.T) {
 	if r.err != nil || string(output(r.frames)) != "a whole line" {
 		t.Fatalf("%q %v", output(r.frames), r.err)
 	}
-}
-
-func (b *bell) listening() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.wake != nil
 }
 
 func TestWhatWasWrittenIsFramedAboutASecondLater(t *testing.T) {
@@ -231,7 +225,7 @@ func TestSeveralGoroutinesMayWrite(t *testing.T) {
 	}
 	wg.Go(func() {
 		for range 20 {
-			w.round()
+			w.Round()
 		}
 	})
 	wg.Wait()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,7 +17,7 @@ func Free(root *os.Root) (bytes uint64, share float64, err error) {
 	}
 	defer dir.Close()
 	var st unix.Statfs_t
-	if err := control(dir, "statfs", func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
+	if err := ondisk.Control(dir, "statfs", func(fd int) error { return unix.Fstatfs(fd, &st) }); err != nil {
 		return 0, 0, fmt.Errorf("free space of %s: %w", root.Name(), err)
 	}
 	unit := st.Frsize

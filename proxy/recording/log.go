@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
 // The name of a session's event log in its folder.
@@ -70,7 +72,7 @@ type Log struct {
 
 // CreateLog opens events.jsonl under root for appending.
 func CreateLog(root *os.Root) (*Log, error) {
-	f, err := openFile(root, logName, os.O_RDWR|os.O_APPEND|os.O_CREATE)
+	f, err := ondisk.Open(root, logName, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return nil, fmt.Errorf("event log: %w", err)
 	}
@@ -127,13 +129,13 @@ func (l *Log) Append(e Event) error {
 	l.size += int64(len(line))
 	if !l.dirty {
 		l.dirty = true
-		committing.add(l)
+		ondisk.Commit(l)
 	}
 	return nil
 }
 
-// round is called by the committer after something was written.
-func (l *Log) round() {
+// Round is called by the committer after something was written.
+func (l *Log) Round() {
 	l.mu.Lock()
 	l.dirty = false
 	open := l.err == nil
@@ -141,7 +143,7 @@ func (l *Log) round() {
 	if !open {
 		return
 	}
-	if err := datasync(l.f); err != nil && !errors.Is(err, fs.ErrClosed) {
+	if err := ondisk.Datasync(l.f); err != nil && !errors.Is(err, fs.ErrClosed) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if l.err == nil {
@@ -160,7 +162,7 @@ func (l *Log) Close() error {
 	err := l.err
 	l.err = fmt.Errorf("event log: %w", fs.ErrClosed)
 	if err == nil {
-		err = datasync(l.f)
+		err = ondisk.Datasync(l.f)
 	}
 	return errors.Join(err, l.f.Close())
 }
@@ -170,7 +172,7 @@ func (l *Log) Close() error {
 // it is [ErrTorn] when the last line was cut. A session without a log has no
 // events.
 func ReadLog(root *os.Root) ([]Event, error) {
-	f, err := openFile(root, logName, os.O_RDONLY)
+	f, err := ondisk.Open(root, logName, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -102,7 +102,7 @@ func TestSeveralGoroutinesMayAppend(t *testing.T) {
 	}
 	wg.Go(func() {
 		for range 20 {
-			l.round()
+			l.Round()
 		}
 	})
 	wg.Wait()

@@ -37,9 +37,9 @@ package recording
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
 // Longest line of a recording or an event log, with its newline.
@@ -51,7 +51,7 @@ var (
 	ErrTorn = errors.New("ends in the middle of a line")
 
 	// ErrLive says that a recording is still being written.
-	ErrLive = errors.New("is still being written")
+	ErrLive = ondisk.ErrLive
 )
 
 // A Damage is a place where a recording is not what was written.
@@ -69,14 +69,4 @@ func sidecarName(name string) (string, error) {
 		return "", fmt.Errorf("recording %q: the name must end in .cast", name)
 	}
 	return base + ".idx", nil
-}
-
-// openFile opens a regular file under root: a device or a pipe planted there
-// must not be read or block the reader.
-func openFile(root *os.Root, name string, flag int) (*os.File, error) {
-	info, err := root.Lstat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
-	}
-	return root.OpenFile(name, flag, 0o640)
 }

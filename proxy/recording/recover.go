@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
 // Interrupted is the marker at the end of a recording that a crash ended.
@@ -41,15 +43,15 @@ func recoverFile(root *os.Root, name string) (Recovery, error) {
 	if err != nil {
 		return Recovery{}, err
 	}
-	cast, err := openFile(root, name, os.O_RDWR|os.O_APPEND)
+	cast, err := ondisk.Open(root, name, os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return Recovery{}, err
 	}
 	defer cast.Close()
-	if err := lock(cast); err != nil {
+	if err := ondisk.Lock(cast); err != nil {
 		return Recovery{}, err
 	}
-	idx, err := openFile(root, side, os.O_RDWR|os.O_APPEND|os.O_CREATE)
+	idx, err := ondisk.Open(root, side, os.O_RDWR|os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return Recovery{}, err
 	}
@@ -89,15 +91,15 @@ func recoverFile(root *os.Root, name string) (Recovery, error) {
 // hasEnd says whether the last record of a sidecar is an end.
 func hasEnd(idx *os.File) (bool, error) {
 	info, err := idx.Stat()
-	if err != nil || info.Size() < 2*recordSize || info.Size()%recordSize != 0 {
+	if err != nil || info.Size() < 2*ondisk.RecordSize || info.Size()%ondisk.RecordSize != 0 {
 		return false, err
 	}
-	var b [recordSize]byte
-	if _, err := idx.ReadAt(b[:], info.Size()-recordSize); err != nil {
+	var b [ondisk.RecordSize]byte
+	if _, err := idx.ReadAt(b[:], info.Size()-ondisk.RecordSize); err != nil {
 		return false, err
 	}
-	r, _, ok := parseRecord(b[:])
-	return ok && r.ends(), nil
+	r, _, ok := ondisk.ParseRecord(b[:])
+	return ok && ends(r), nil
 }
 
 // wholeLines returns where the good lines from offset from on end, and the
@@ -149,7 +151,7 @@ func moveTail(root *os.Root, name string, f *os.File, good int64) error {
 	if err != nil || info.Size() <= good {
 		return err
 	}
-	torn, err := openFile(root, name, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
+	torn, err := ondisk.Open(root, name, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
 	if err != nil {
 		return err
 	}
@@ -173,7 +175,7 @@ func endRecovered(cast, idx *os.File, w walked, good int64, last time.Duration) 
 		}
 		size += int64(len(line))
 	}
-	if err := datasync(cast); err != nil {
+	if err := ondisk.Datasync(cast); err != nil {
 		return 0, err
 	}
 	side := sidecar{f: idx, chain: w.Head, off: w.Size}

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
 // small makes a recording of a few hundred bytes in several frames, and
@@ -25,7 +27,7 @@ func small(t testing.TB, ended bool) (cast, idx []byte, h Header) {
 		must(t, w.Output([]byte(s)))
 		must(t, w.Resize(80+i, 24))
 		if i < 3 {
-			w.round() // a frame
+			w.Round() // a frame
 		}
 	}
 	if ended {
@@ -148,29 +150,29 @@ func TestARecordingWithoutASidecarIsRecovered(t *testing.T) {
 func TestBytesThatDifferFromTheirFrameAreMovedAway(t *testing.T) {
 	cast, idx, _ := small(t, false)
 	root := rootWith(t, cast, idx)
-	first, _, ok := parseRecord(idx[recordSize : 2*recordSize])
+	first, _, ok := ondisk.ParseRecord(idx[ondisk.RecordSize : 2*ondisk.RecordSize])
 	if !ok {
 		t.Fatal("no first frame")
 	}
 	bad := bytes.Clone(cast)
-	at := int(first.length) + bytes.IndexByte(cast[first.length:], 'r') // still a line
+	at := int(first.Length) + bytes.IndexByte(cast[first.Length:], 'r') // still a line
 	bad[at] = 'm'
 	must(t, root.WriteFile("0.cast", bad, 0o600))
 	_, err := Verify(root, "0.cast")
 	var d *Damage
-	if !errors.As(err, &d) || d.Offset != int64(first.length) {
+	if !errors.As(err, &d) || d.Offset != int64(first.Length) {
 		t.Fatal(err)
 	}
 	r, err := Recover(root, "0.cast")
 	must(t, err)
-	if r.Cut != int64(len(cast)-int(first.length)) {
+	if r.Cut != int64(len(cast)-int(first.Length)) {
 		t.Errorf("%+v", r)
 	}
 	torn, err := root.ReadFile("0.torn")
 	must(t, err)
 	side, err := root.ReadFile("0.idx.torn")
 	must(t, err)
-	if !bytes.Equal(torn, bad[first.length:]) || !bytes.Equal(side, idx[2*recordSize:]) {
+	if !bytes.Equal(torn, bad[first.Length:]) || !bytes.Equal(side, idx[2*ondisk.RecordSize:]) {
 		t.Error("evidence was lost")
 	}
 	if _, err := Verify(root, "0.cast"); err != nil {
@@ -222,9 +224,9 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 }
 
 func frameStart(t *testing.T, idx []byte, at int64) int64 {
-	for b := idx[recordSize:]; len(b) > 0; b = b[recordSize:] {
-		if r, _, ok := parseRecord(b[:recordSize]); ok && at >= r.offset && at < r.offset+int64(r.length) {
-			return r.offset
+	for b := idx[ondisk.RecordSize:]; len(b) > 0; b = b[ondisk.RecordSize:] {
+		if r, _, ok := ondisk.ParseRecord(b[:ondisk.RecordSize]); ok && at >= r.Offset && at < r.Offset+int64(r.Length) {
+			return r.Offset
 		}
 	}
 	t.Fatalf("byte %d has no frame", at)
@@ -233,8 +235,8 @@ func frameStart(t *testing.T, idx []byte, at int64) int64 {
 
 func TestVerifyFindsWhatIsMissingOrTooMuch(t *testing.T) {
 	cast, idx, _ := small(t, true)
-	records := func(i, j int) []byte { return idx[i*recordSize : j*recordSize] }
-	n := len(idx) / recordSize
+	records := func(i, j int) []byte { return idx[i*ondisk.RecordSize : j*ondisk.RecordSize] }
+	n := len(idx) / ondisk.RecordSize
 	for what, f := range map[string][2][]byte{
 		"the recording was cut":            {cast[:len(cast)-1], idx},
 		"the recording goes on":            {append(bytes.Clone(cast), "[9.0,\"o\",\"\"]\n"...), idx},
@@ -263,8 +265,8 @@ func TestVerifyFindsWhatIsMissingOrTooMuch(t *testing.T) {
 }
 
 func frameEnd(idx []byte, i int) int64 {
-	r, _, _ := parseRecord(idx[i*recordSize : (i+1)*recordSize])
-	return r.offset + int64(r.length)
+	r, _, _ := ondisk.ParseRecord(idx[i*ondisk.RecordSize : (i+1)*ondisk.RecordSize])
+	return r.Offset + int64(r.Length)
 }
 
 func FuzzRecover(f *testing.F) {
@@ -330,14 +332,14 @@ func TestOnlyRegularFilesUnderTheRootAreOpened(t *testing.T) {
 // the whole chain anew, and then its head is another one.
 func TestVerifyFindsAChangeWhoseChecksumsFit(t *testing.T) {
 	cast, idx, _ := small(t, true)
-	r, chain, ok := parseRecord(idx[recordSize : 2*recordSize])
+	r, chain, ok := ondisk.ParseRecord(idx[ondisk.RecordSize : 2*ondisk.RecordSize])
 	if !ok {
 		t.Fatal("no first frame")
 	}
 	bad := bytes.Replace(cast, []byte("$ ls"), []byte("$ rm"), 1)
-	r.sum = crc32.Checksum(bad[:r.length], castagnoli)
-	forged := append(bytes.Clone(idx[:recordSize]), r.append(nil, chain)...)
-	forged = append(forged, idx[2*recordSize:]...)
+	r.Sum = crc32.Checksum(bad[:r.Length], ondisk.Castagnoli)
+	forged := append(bytes.Clone(idx[:ondisk.RecordSize]), r.Append(nil, chain)...)
+	forged = append(forged, idx[2*ondisk.RecordSize:]...)
 	var d *Damage
 	if _, err := Verify(rootWith(t, bad, forged), "0.cast"); !errors.As(err, &d) || d.Offset != 0 {
 		t.Error(err)

@@ -3,7 +3,6 @@ package recording
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -12,21 +11,14 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
-// A sidecar is a head of 64 bytes and records of 64 bytes, little endian:
-//
-//	 0  kind      1, then three zero bytes
-//	 4  length    4  of the frame
-//	 8  offset    8  of the frame in the .cast file
-//	16  time      8  of the frame's first event, in microseconds
-//	24  CRC-32C   4  of the frame's bytes
-//	28  CRC-32C   4  of the record but for these four bytes
-//	32  SHA-256  32  over the last record's SHA-256, bytes 0 to 27 of this
-//	                 record, and the frame's bytes
+// A sidecar is a head of 64 bytes and an [ondisk.Record] for every frame of the
+// .cast file.
 const (
 	sidecarHead = "inside recording index 1\n"
-	recordSize  = 64
 	frameSize   = maxLine
 
 	recordFrame     = 'f' // made while the recording was written
@@ -34,8 +26,6 @@ const (
 	recordEnd       = 'e' // the recording was closed; no length
 	recordRecovered = 'x' // the recording was ended by Recover; no length
 )
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // frames holds buffers for the bytes of a frame.
 var frames = sync.Pool{New: func() any { return new([frameSize]byte) }}
@@ -49,7 +39,7 @@ type sidecar struct {
 
 // newSidecar begins an empty sidecar.
 func newSidecar(f *os.File) (sidecar, error) {
-	var head [recordSize]byte
+	var head [ondisk.RecordSize]byte
 	copy(head[:], sidecarHead)
 	if _, err := f.Write(head[:]); err != nil {
 		return sidecar{}, err
@@ -64,7 +54,7 @@ func (s *sidecar) frame(kind byte, cast io.ReaderAt, size int64) error {
 	for s.off < size {
 		var records []byte
 		off, chain := s.off, s.chain
-		for off < size && len(records) < 64*recordSize {
+		for off < size && len(records) < 64*ondisk.RecordSize {
 			b := buf[:min(size-off, frameSize)]
 			if _, err := cast.ReadAt(b, off); err != nil {
 				return fmt.Errorf("framing bytes %d to %d: %w", off, off+int64(len(b)), err)
@@ -72,9 +62,9 @@ func (s *sidecar) frame(kind byte, cast io.ReaderAt, size int64) error {
 			if b = b[:bytes.LastIndexByte(b, '\n')+1]; len(b) == 0 {
 				return &Damage{Offset: off, What: "a line is too long"}
 			}
-			r := record{kind: kind, length: uint32(len(b)), offset: off, time: lineTime(b), sum: crc32.Checksum(b, castagnoli)}
-			chain = r.next(chain, b)
-			records = r.append(records, chain)
+			r := ondisk.Record{Kind: kind, Length: uint32(len(b)), Offset: off, Time: lineTime(b), Sum: crc32.Checksum(b, ondisk.Castagnoli)}
+			chain = r.Next(chain, b)
+			records = r.Append(records, chain)
 			off += int64(len(b))
 		}
 		if err := s.write(records); err != nil {
@@ -87,13 +77,13 @@ func (s *sidecar) frame(kind byte, cast io.ReaderAt, size int64) error {
 
 // end marks the end of the recording and makes the sidecar durable.
 func (s *sidecar) end(kind byte) error {
-	r := record{kind: kind, offset: s.off}
-	chain := r.next(s.chain, nil)
-	if err := s.write(r.append(nil, chain)); err != nil {
+	r := ondisk.Record{Kind: kind, Offset: s.off}
+	chain := r.Next(s.chain, nil)
+	if err := s.write(r.Append(nil, chain)); err != nil {
 		return err
 	}
 	s.chain = chain
-	return datasync(s.f)
+	return ondisk.Datasync(s.f)
 }
 
 // write appends whole records or none.
@@ -107,58 +97,7 @@ func (s *sidecar) write(records []byte) error {
 	return err
 }
 
-// A record is one record of a sidecar, but for the chain.
-type record struct {
-	kind   byte
-	length uint32
-	offset int64
-	time   time.Duration
-	sum    uint32
-}
-
-func (r record) ends() bool { return r.kind == recordEnd || r.kind == recordRecovered }
-
-// first returns the bytes that the chain covers.
-func (r record) first() (b [28]byte) {
-	b[0] = r.kind
-	binary.LittleEndian.PutUint32(b[4:], r.length)
-	binary.LittleEndian.PutUint64(b[8:], uint64(r.offset))
-	binary.LittleEndian.PutUint64(b[16:], uint64(r.time.Microseconds()))
-	binary.LittleEndian.PutUint32(b[24:], r.sum)
-	return b
-}
-
-// next returns the chain after r, whose frame holds data.
-func (r record) next(chain [sha256.Size]byte, data []byte) (sum [sha256.Size]byte) {
-	first := r.first()
-	h := sha256.New()
-	h.Write(chain[:])
-	h.Write(first[:])
-	h.Write(data)
-	h.Sum(sum[:0])
-	return sum
-}
-
-func (r record) append(dst []byte, chain [sha256.Size]byte) []byte {
-	first := r.first()
-	sum := crc32.Update(crc32.Checksum(first[:], castagnoli), castagnoli, chain[:])
-	dst = append(dst, first[:]...)
-	dst = binary.LittleEndian.AppendUint32(dst, sum)
-	return append(dst, chain[:]...)
-}
-
-// parseRecord reads one record; ok says that it is as it was written.
-func parseRecord(b []byte) (r record, chain [sha256.Size]byte, ok bool) {
-	copy(chain[:], b[32:])
-	r = record{
-		kind:   b[0],
-		length: binary.LittleEndian.Uint32(b[4:]),
-		offset: int64(binary.LittleEndian.Uint64(b[8:])),
-		time:   time.Duration(binary.LittleEndian.Uint64(b[16:])) * time.Microsecond,
-		sum:    binary.LittleEndian.Uint32(b[24:]),
-	}
-	return r, chain, bytes.Equal(b, r.append(nil, chain))
-}
+func ends(r ondisk.Record) bool { return r.Kind == recordEnd || r.Kind == recordRecovered }
 
 // lineTime returns the time at the beginning of an event's line; zero for the
 // header.

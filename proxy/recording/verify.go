@@ -7,6 +7,8 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
 // A Summary is what the sidecar of a recording tells about it.
@@ -30,12 +32,12 @@ func Verify(root *os.Root, name string) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	cast, err := openFile(root, name, os.O_RDONLY)
+	cast, err := ondisk.Open(root, name, os.O_RDONLY)
 	if err != nil {
 		return Summary{}, fmt.Errorf("recording %s: %w", name, err)
 	}
 	defer cast.Close()
-	idx, err := openFile(root, side, os.O_RDONLY)
+	idx, err := ondisk.Open(root, side, os.O_RDONLY)
 	if err != nil {
 		return Summary{}, fmt.Errorf("recording %s: %w", name, err)
 	}
@@ -71,13 +73,13 @@ type walked struct {
 // Only a failure to read is an error.
 func walk(idx, cast io.Reader) (walked, error) {
 	w := walked{Summary: Summary{Reframed: -1}}
-	in := bufio.NewReaderSize(idx, 64*recordSize)
-	var b [recordSize]byte
+	in := bufio.NewReaderSize(idx, 64*ondisk.RecordSize)
+	var b [ondisk.RecordSize]byte
 	if _, err := io.ReadFull(in, b[:]); err != nil || string(b[:len(sidecarHead)]) != sidecarHead {
 		w.damage = &Damage{What: "the sidecar has no head"}
 		return w, unlessShort(err)
 	}
-	w.records, w.Head = recordSize, sha256.Sum256(b[:])
+	w.records, w.Head = ondisk.RecordSize, sha256.Sum256(b[:])
 	buf := frames.Get().(*[frameSize]byte)
 	defer frames.Put(buf)
 	for {
@@ -87,17 +89,17 @@ func walk(idx, cast io.Reader) (walked, error) {
 			w.damage = &Damage{Offset: w.Size, What: "the sidecar ends in the middle of a record"}
 			return w, unlessShort(err)
 		}
-		r, chain, ok := parseRecord(b[:])
+		r, chain, ok := ondisk.ParseRecord(b[:])
 		if what := w.misfit(r, ok); what != "" {
 			w.damage = &Damage{Offset: w.Size, What: what}
 			return w, nil
 		}
-		data := buf[:r.length]
+		data := buf[:r.Length]
 		if _, err := io.ReadFull(cast, data); err != nil {
 			w.damage = &Damage{Offset: w.Size, What: "the recording is shorter than its sidecar says"}
 			return w, unlessShort(err)
 		}
-		if crc32.Checksum(data, castagnoli) != r.sum || r.next(w.Head, data) != chain {
+		if crc32.Checksum(data, ondisk.Castagnoli) != r.Sum || r.Next(w.Head, data) != chain {
 			w.damage, w.changed = &Damage{Offset: w.Size, What: "the bytes differ from what was written"}, true
 			return w, nil
 		}
@@ -106,39 +108,39 @@ func walk(idx, cast io.Reader) (walked, error) {
 }
 
 // misfit says why r cannot be the next record.
-func (w *walked) misfit(r record, ok bool) string {
+func (w *walked) misfit(r ondisk.Record, ok bool) string {
 	switch {
 	case !ok:
 		return "a record of the sidecar differs from what was written"
 	case w.Ended:
 		return "the sidecar goes on behind the end"
-	case r.offset != w.Size:
+	case r.Offset != w.Size:
 		return "records of the sidecar are missing or in another order"
-	case r.ends():
-		if r.length != 0 {
+	case ends(r):
+		if r.Length != 0 {
 			return "the end has a length"
 		}
-	case r.kind != recordFrame && r.kind != recordReframed:
+	case r.Kind != recordFrame && r.Kind != recordReframed:
 		return "the sidecar has a record of an unknown kind"
-	case r.length == 0 || r.length > frameSize:
+	case r.Length == 0 || r.Length > frameSize:
 		return "a frame has an impossible length"
 	}
 	return ""
 }
 
 // take adds a good record to the summary.
-func (w *walked) take(r record, chain [sha256.Size]byte) {
-	w.records += recordSize
+func (w *walked) take(r ondisk.Record, chain [sha256.Size]byte) {
+	w.records += ondisk.RecordSize
 	w.Head = chain
 	switch {
-	case r.ends():
-		w.Ended, w.Recovered = true, r.kind == recordRecovered
+	case ends(r):
+		w.Ended, w.Recovered = true, r.Kind == recordRecovered
 		return
-	case r.kind == recordReframed && w.Reframed < 0:
-		w.Reframed = r.offset
+	case r.Kind == recordReframed && w.Reframed < 0:
+		w.Reframed = r.Offset
 	}
 	w.Frames++
-	w.Size += int64(r.length)
+	w.Size += int64(r.Length)
 }
 
 // unlessShort returns err unless it says that a file ended early, which is

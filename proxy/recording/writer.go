@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
+	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
 )
 
 // A Writer appends to a recording. Its methods may be called from several
@@ -23,7 +23,7 @@ type Writer struct {
 	cast  *os.File // holds a lock as long as it is written
 	start time.Time
 	ahead time.Duration // of the recording's time at start
-	bell  bell
+	bell  ondisk.Bell
 
 	mu      sync.Mutex
 	err     error             // the first failure; fs.ErrClosed after Close
@@ -66,7 +66,7 @@ func Create(root *os.Root, name string, h Header) (*Writer, error) {
 // open writes the first lines of both files and makes the writer known to
 // followers.
 func (w *Writer) open(root *os.Root, side string, head []byte) error {
-	if err := lock(w.cast); err != nil {
+	if err := ondisk.Lock(w.cast); err != nil {
 		return err
 	}
 	idx, err := root.OpenFile(side, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o640)
@@ -74,7 +74,7 @@ func (w *Writer) open(root *os.Root, side string, head []byte) error {
 		return err
 	}
 	if w.idx, err = newSidecar(idx); err == nil {
-		err = w.bell.hang(w.cast)
+		err = w.bell.Hang(w.cast)
 	}
 	if err != nil {
 		idx.Close()
@@ -83,7 +83,7 @@ func (w *Writer) open(root *os.Root, side string, head []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.write(head); err != nil {
-		w.bell.take()
+		w.bell.Take()
 		idx.Close()
 		return err
 	}
@@ -196,7 +196,7 @@ func (w *Writer) Close() error {
 		err = w.idx.end(recordEnd)
 	}
 	err = errors.Join(err, w.idx.f.Close(), w.cast.Close())
-	w.bell.take()
+	w.bell.Take()
 	return err
 }
 
@@ -232,14 +232,14 @@ func (w *Writer) write(b []byte) error {
 	appended.Add(int64(len(b)))
 	if !w.dirty {
 		w.dirty = true
-		committing.add(w)
+		ondisk.Commit(w)
 	}
-	w.bell.ring()
+	w.bell.Ring()
 	return nil
 }
 
-// round is called by the committer after something was written.
-func (w *Writer) round() {
+// Round is called by the committer after something was written.
+func (w *Writer) Round() {
 	w.side.Lock()
 	defer w.side.Unlock()
 	w.mu.Lock()
@@ -261,7 +261,7 @@ func (w *Writer) round() {
 // commit makes the file durable up to size, then frames it: a frame on disk
 // is a promise that its bytes are, too.
 func (w *Writer) commit(size int64) error {
-	err := datasync(w.cast)
+	err := ondisk.Datasync(w.cast)
 	if err == nil {
 		err = w.idx.frame(recordFrame, w.cast, size)
 	}
@@ -275,7 +275,3 @@ var appended atomic.Int64
 
 // Written is how many bytes of recordings this process has written.
 func Written() int64 { return appended.Load() }
-
-// datasync makes what was written to f survive a power cut. For a new file
-// the journals of ext4 and XFS take its name along.
-func datasync(f *os.File) error { return control(f, "fdatasync", unix.Fdatasync) }

@@ -1,4 +1,4 @@
-package recording
+package ondisk
 
 import (
 	"fmt"
@@ -21,13 +21,18 @@ var committing committer
 // after the other.
 type committer struct {
 	mu      sync.Mutex
-	waiting []rounder
+	waiting []Rounder
 	armed   bool // a round is due or under way
 }
 
-type rounder interface{ round() }
+// A Rounder is a file that was written to since the last round.
+type Rounder interface{ Round() }
 
-func (c *committer) add(r rounder) {
+// Commit lets r take part in the next round. It is called once a round at
+// most.
+func Commit(r Rounder) { committing.add(r) }
+
+func (c *committer) add(r Rounder) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = append(c.waiting, r)
@@ -53,11 +58,11 @@ func (c *committer) run() {
 }
 
 // safely keeps a panic over one file from ending everybody's sessions.
-func safely(r rounder) {
+func safely(r Rounder) {
 	defer func() {
 		if p := recover(); p != nil {
 			slog.Error("committing a recording panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()
-	r.round()
+	r.Round()
 }

@@ -1,4 +1,4 @@
-package recording
+package ondisk
 
 import (
 	"sync/atomic"
@@ -9,7 +9,7 @@ import (
 
 type roundFunc func()
 
-func (f roundFunc) round() { f() }
+func (f roundFunc) Round() { f() }
 
 func TestRoundsFollowEachOtherASecondApartAndNeverTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

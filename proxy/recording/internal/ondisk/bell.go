@@ -1,4 +1,4 @@
-package recording
+package ondisk
 
 import (
 	"os"
@@ -6,9 +6,9 @@ import (
 	"syscall"
 )
 
-// A bell wakes the followers of a recording within the process. A follower
+// A Bell wakes the followers of a recording within the process. A follower
 // never makes the writer wait: it only leaves a channel to be closed.
-type bell struct {
+type Bell struct {
 	id fileID
 
 	mu   sync.Mutex
@@ -21,36 +21,36 @@ type fileID struct{ dev, ino uint64 }
 // bells holds the bells of all recordings that this process writes.
 var bells struct {
 	sync.Mutex
-	of map[fileID]*bell
+	of map[fileID]*Bell
 }
 
-// hang makes the bell findable by followers of f.
-func (b *bell) hang(f *os.File) (err error) {
+// Hang makes the bell findable by followers of f.
+func (b *Bell) Hang(f *os.File) (err error) {
 	if b.id, err = identify(f); err != nil {
 		return err
 	}
 	bells.Lock()
 	defer bells.Unlock()
 	if bells.of == nil {
-		bells.of = make(map[fileID]*bell)
+		bells.of = make(map[fileID]*Bell)
 	}
 	bells.of[b.id] = b
 	return nil
 }
 
-// take takes the bell away and rings it for the last time. The file is closed
+// Take takes the bell away and rings it for the last time. The file is closed
 // by then, and its inode may already be another file's.
-func (b *bell) take() {
+func (b *Bell) Take() {
 	bells.Lock()
 	if bells.of[b.id] == b {
 		delete(bells.of, b.id)
 	}
 	bells.Unlock()
-	b.ring()
+	b.Ring()
 }
 
-// bellOf returns the bell of f, or nil when this process does not write f.
-func bellOf(f *os.File) *bell {
+// BellOf returns the bell of f, or nil when this process does not write f.
+func BellOf(f *os.File) *Bell {
 	id, err := identify(f)
 	if err != nil {
 		return nil
@@ -60,7 +60,8 @@ func bellOf(f *os.File) *bell {
 	return bells.of[id]
 }
 
-func (b *bell) ring() {
+// Ring wakes everybody who listens.
+func (b *Bell) Ring() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.wake != nil {
@@ -69,9 +70,9 @@ func (b *bell) ring() {
 	}
 }
 
-// listen returns a channel that is closed when the bell rings next. A nil
+// Listen returns a channel that is closed when the bell rings next. A nil
 // bell never rings.
-func (b *bell) listen() <-chan struct{} {
+func (b *Bell) Listen() <-chan struct{} {
 	if b == nil {
 		return nil
 	}
@@ -93,4 +94,11 @@ func identify(f *os.File) (fileID, error) {
 		return fileID{}, &os.PathError{Op: "stat", Path: f.Name(), Err: syscall.ENOTSUP}
 	}
 	return fileID{uint64(st.Dev), st.Ino}, nil
+}
+
+// Listening says whether somebody does, for tests.
+func (b *Bell) Listening() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.wake != nil
 }
