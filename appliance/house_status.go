@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
 )
 
 // lookTime bounds how long the status waits for the database.
@@ -23,6 +24,14 @@ func (h *House) Status(ctx context.Context) (api.Status, error) {
 		}
 	}
 	s.Sessions = len(h.Live.Sessions())
+	s.Alerts, s.Ending = h.Lookout.Alerts(false), []api.EndingSoon{}
+	names := namer{b}
+	for _, e := range deadlinesOf(b).within(now, now.Add(endingWithin)) {
+		s.Ending = append(s.Ending, api.EndingSoon{Grant: string(e.id), Who: names.who(e.id), Where: names.where(e.id), End: e.end})
+	}
+	if !s.Database.OK {
+		return s, nil // there is nobody to wait for
+	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
 	stays, err := h.Store.Stays(ctx, true, 0)
@@ -31,5 +40,15 @@ func (h *House) Status(ctx context.Context) (api.Status, error) {
 		return s, nil
 	}
 	s.Stays = len(stays)
+	persons := map[policy.PersonID]bool{}
+	for _, st := range stays {
+		persons[st.Person] = true
+	}
+	s.Inside = len(persons)
+	hour, err := h.Store.LastHour(ctx, now)
+	if err != nil {
+		s.Database = api.Part{Detail: err.Error()}
+	}
+	s.LastHour = api.HourCount(hour)
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,6 +31,29 @@ func (h *House) Ready(ctx context.Context) error {
 // Alerts implements api.Vitals.
 func (h *House) Alerts(_ context.Context, f api.AlertFilter) ([]api.Alert, error) {
 	return h.Lookout.Alerts(f.All), nil
+}
+
+// Stats implements api.Vitals.
+func (h *House) Stats(ctx context.Context) (api.Stats, error) {
+	now := h.Now()
+	local := now.Local()
+	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.Local)
+	counted, err := h.Store.Statistics(ctx, now, midnight)
+	if err != nil {
+		return api.Stats{}, asProblem(err, "")
+	}
+	stats := api.Stats{
+		Hours: []api.HourCount{}, Busiest: []api.BusyServer{}, StaysToday: counted.Stays, StaysEnded: counted.Ended,
+		StaySeconds: counted.Average.Seconds(), Recorded: counted.Recorded,
+	}
+	for _, c := range counted.Hours {
+		stats.Hours = append(stats.Hours, api.HourCount(c))
+	}
+	names := namer{h.Book()}
+	for _, b := range counted.Busiest {
+		stats.Busiest = append(stats.Busiest, api.BusyServer{Server: names.server(b.Server), Entries: b.Entries})
+	}
+	return stats, nil
 }
 
 // Answered counts a call of the API.

@@ -142,3 +142,43 @@ func BenchmarkCountedDecision(b *testing.B) {
 		m.refused(policy.SSH, policy.NoGrant)
 	}
 }
+
+func TestTheStatisticsNameServersAndStartAtMidnight(t *testing.T) {
+	h, _, ctx := newHouse(t)
+	if _, err := h.AddPerson(ctx, api.NewPerson{Name: "alice", Addresses: []api.NewAddress{{Address: "10.50.0.2"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.AddServer(ctx, api.NewServer{Name: "web", Address: "10.30.0.140"}); err != nil {
+		t.Fatal(err)
+	}
+	g, err := h.CreateGrant(ctx, api.NewGrant{Person: "alice", Server: "web", Duration: "30m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := h.Book()
+	local := time.Now().Local()
+	midnight := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.Local)
+	se := policy.Session{
+		Person: b.PersonNamed("alice").ID, Server: b.ServerNamed("web").ID, Grant: policy.GrantID(g.ID), Protocol: policy.SSH, Login: "root",
+		Client: netip.MustParseAddrPort("10.50.0.2:1234"), Dest: dest, Gate: "gate-1", Start: midnight,
+	}
+	if _, _, err := h.Store.Enter(ctx, se); err != nil {
+		t.Fatal(err)
+	}
+	h.Now = func() time.Time { return midnight.Add(time.Minute) }
+	st, err := h.Stats(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := st.Hours[len(st.Hours)-1]
+	if st.StaysToday != 1 || last.Allowed != 1 || last.Denied != 0 || len(st.Busiest) != 1 || st.Busiest[0] != (api.BusyServer{Server: "web", Entries: 1}) || !st.Recorded.Equal(midnight) {
+		t.Errorf("%+v", st)
+	}
+	h.Now = func() time.Time { return midnight.Add(24 * time.Hour) }
+	if st, err = h.Stats(ctx); err != nil || st.StaysToday != 0 || st.Hours[0].Allowed != 1 {
+		t.Errorf("a day later: %+v, %v", st, err)
+	}
+	if s, err := h.Status(ctx); err != nil || s.Ending == nil || s.Alerts == nil {
+		t.Errorf("status %+v, %v: lists must be lists in JSON", s, err)
+	}
+}

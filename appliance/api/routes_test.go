@@ -188,6 +188,7 @@ func calls() map[string]func(context.Context, House) error {
 			return err
 		},
 		"Alerts[{All:true}]": func(ctx context.Context, h House) error { _, err := h.Alerts(ctx, AlertFilter{true}); return err },
+		"Stats[]":            func(ctx context.Context, h House) error { _, err := h.Stats(ctx); return err },
 		"Status[]":           func(ctx context.Context, h House) error { _, err := h.Status(ctx); return err },
 	}
 }

@@ -16,8 +16,45 @@ type Status struct {
 	Persons  int       `json:"persons"`
 	Servers  int       `json:"servers"`
 	Grants   int       `json:"grants"` // neither ended nor revoked
+	Inside   int       `json:"inside"` // persons who have an open stay
 	Stays    int       `json:"stays"`
 	Sessions int       `json:"sessions"`
+
+	LastHour HourCount    `json:"last_hour"` // entries, over all gates
+	Ending   []EndingSoon `json:"ending"`    // grants that end within the hour, the earliest first
+	Alerts   []Alert      `json:"alerts"`
+}
+
+// An EndingSoon is a grant that ends within the hour.
+type EndingSoon struct {
+	Grant string    `json:"grant"`
+	Who   string    `json:"who"`
+	Where string    `json:"where"`
+	End   time.Time `json:"end"`
+}
+
+// An HourCount is how many entries there were from Start on for an hour.
+type HourCount struct {
+	Start   time.Time `json:"start"`
+	Allowed int       `json:"allowed"`
+	Denied  int       `json:"denied"`
+}
+
+// Stats are counts of the last 24 hours, over all gates that share the
+// database.
+type Stats struct {
+	Hours       []HourCount  `json:"hours"` // the oldest first
+	Busiest     []BusyServer `json:"busiest"`
+	StaysToday  int          `json:"stays_today"`       // that began since midnight, where the gate is
+	StaysEnded  int          `json:"stays_ended"`       // in the last 24 hours
+	StaySeconds float64      `json:"stay_seconds"`      // that these lasted on the average
+	Recorded    time.Time    `json:"recorded,omitzero"` // since when there are recordings
+}
+
+// A BusyServer is a server and how often it was entered.
+type BusyServer struct {
+	Server  string `json:"server"`
+	Entries int    `json:"entries"`
 }
 
 // A Part of the gate works or says why not.

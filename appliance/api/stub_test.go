@@ -175,7 +175,8 @@ func (s *stub) Metrics(ctx context.Context) (io.ReadCloser, error) {
 func (s *stub) Alerts(ctx context.Context, f AlertFilter) ([]Alert, error) {
 	return nil, s.saw(ctx, "Alerts", f)
 }
-func (s *stub) Ready(ctx context.Context) error { return s.saw(ctx, "Ready") }
+func (s *stub) Stats(ctx context.Context) (Stats, error) { return Stats{}, s.saw(ctx, "Stats") }
+func (s *stub) Ready(ctx context.Context) error          { return s.saw(ctx, "Ready") }
 
 // serve serves a house on a socket of its own until the test ends.
 func serve(t *testing.T, h House) (socket string) {

@@ -14,6 +14,8 @@ type Vitals interface {
 	// that lists the parts which keep them out, and nothing about them: anybody
 	// may ask.
 	Ready(ctx context.Context) error
+	// Stats counts what happened in the last 24 hours.
+	Stats(ctx context.Context) (Stats, error)
 	// Alerts are those there are, the newest first.
 	Alerts(ctx context.Context, f AlertFilter) ([]Alert, error)
 }
@@ -41,6 +43,14 @@ var alertRoutes = []route{
 	{"GET", "/alerts", toLook, ask(func(h House, r *http.Request, f AlertFilter) ([]Alert, error) {
 		return h.Alerts(r.Context(), f)
 	})},
+	{"GET", "/stats", toLook, ask(func(h House, r *http.Request, _ none) (Stats, error) {
+		return h.Stats(r.Context())
+	})},
+}
+
+// Stats implements Vitals.
+func (c *Client) Stats(ctx context.Context) (Stats, error) {
+	return get[Stats](ctx, c, path("stats"), none{})
 }
 
 // Alerts implements Vitals.

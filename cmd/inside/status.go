@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +18,7 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := c.printStatus(s); err != nil || s.Well() {
+			if err := c.printStatus(s, time.Now()); err != nil || s.Well() {
 				return err
 			}
 			return &saidNo{code: exitError}
@@ -24,22 +26,56 @@ func (c *cli) statusCommand() *cobra.Command {
 	}
 }
 
-func (c *cli) printStatus(s api.Status) error {
+// A screen is 80 columns and 24 lines; statusMost is how many of a list stand
+// on it, widest how long a line behind its name may be.
+const (
+	statusMost = 5
+	widest     = 80 - len("recordings  ")
+)
+
+func (c *cli) printStatus(s api.Status, now time.Time) error {
 	if c.json {
 		return c.printJSON(s)
 	}
 	var f fields
-	f.add("gate", s.Gate)
-	f.add("version", s.Version)
-	f.add("started", s.Started)
-	f.add("rules", part(s.Rules))
-	f.add("database", part(s.Database))
-	f.add("recorder", part(s.Recorder))
-	f.add("doors", part(s.Doors))
-	f.add("free", fmt.Sprintf("%s for recordings (%.1f%%)", size(s.Free), s.Share*100))
-	f.add("inside", fmt.Sprintf("%d stays, %d sessions", s.Stays, s.Sessions))
-	f.add("knows", fmt.Sprintf("%d persons, %d servers, %d grants in force", s.Persons, s.Servers, s.Grants))
+	line := func(name, format string, args ...any) {
+		f.add(name, cut(fmt.Sprintf(format, args...), widest))
+	}
+	line("gate", "%s, version %s, up %s", s.Gate, s.Version, length(now.Sub(s.Started)))
+	line("rules", "%s", part(s.Rules))
+	line("doors", "%s", part(s.Doors))
+	line("database", "%s", part(s.Database))
+	line("recordings", "%s", part(s.Recorder))
+	line("disk", "%s free for recordings, %.1f%% used", size(s.Free), 100*(1-s.Share))
+	if s.Database.OK {
+		line("inside", "%s, %s, %s", count(s.Inside, "person"), count(s.Stays, "stay"), count(s.Sessions, "session"))
+		line("last hour", "%d entered, %d denied", s.LastHour.Allowed, s.LastHour.Denied)
+	} else {
+		line("inside", "%s at this gate", count(s.Sessions, "session"))
+	}
+	line("knows", "%s, %s, %s in force", count(s.Persons, "person"), count(s.Servers, "server"), count(s.Grants, "grant"))
+	alerts := slices.DeleteFunc(slices.Clone(s.Alerts), func(a api.Alert) bool { return a.Kind == api.AlertGrantEnding })
+	for i, a := range alerts[:min(len(alerts), statusMost)] {
+		line(first(i, "alerts"), "%s  %s  %s: %s", a.Begin.Local().Format("15:04"), a.Kind, a.Object, a.Text)
+	}
+	if more := len(alerts) - statusMost; more > 0 {
+		line(" ", "and %d more: inside alerts", more)
+	}
+	for i, e := range s.Ending[:min(len(s.Ending), statusMost)] {
+		line(first(i, "ending"), "%s  grant %s, %s on %s, in %s", e.End.Local().Format("15:04"), e.Grant, e.Who, e.Where, length(e.End.Sub(now)))
+	}
+	if more := len(s.Ending) - statusMost; more > 0 {
+		line(" ", "and %d more grants within the hour: inside grant list --active", more)
+	}
 	return f.print(c.out)
+}
+
+// first names the first line of a list only.
+func first(i int, name string) string {
+	if i == 0 {
+		return name
+	}
+	return " "
 }
 
 func part(p api.Part) string {
@@ -50,4 +86,33 @@ func part(p api.Part) string {
 		return "ok, " + p.Detail
 	}
 	return "ok"
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// length is a duration in its largest unit that says enough.
+func length(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return count(int(d/(24*time.Hour)), "day")
+	case d >= 2*time.Hour:
+		return count(int(d/time.Hour), "hour")
+	case d >= time.Minute:
+		return count(int(d/time.Minute), "minute")
+	}
+	return count(int(max(d, 0)/time.Second), "second")
+}
+
+// cut makes a line fit, by runes: what is wider than one column each is rare
+// here.
+func cut(s string, most int) string {
+	if runes := []rune(api.Escape(s)); len(runes) > most {
+		return string(runes[:most-1]) + "…"
+	}
+	return s
 }

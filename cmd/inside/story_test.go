@@ -51,6 +51,8 @@ func TestStories(t *testing.T) {
 					"shows":         shows,
 					"leave":         leave,
 					"lose-database": loseDatabase,
+					"grants":        grants,
+					"screen":        screen,
 				},
 			})
 		})
