@@ -206,23 +206,41 @@ func (a *Appliance) refresh(ctx context.Context) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
-	facts, err := a.store.Facts(ctx)
-	if err != nil {
-		return err
-	}
-	if seen := a.book.Load(); seen != nil && facts.Revision < seen.Facts().Revision {
-		return fmt.Errorf("the database has gone back from revision %d to %d: what was revoked in between must not serve again; restart insided to accept it",
-			seen.Facts().Revision, facts.Revision)
-	}
-	book, err := policy.NewBook(facts)
+	book, err := a.newBook(ctx, a.book.Load())
 	if err != nil {
 		return err
 	}
 	a.book.Store(book)
 	a.metrics.bookBuild.Set(time.Since(began).Seconds())
-	a.news.Tell(api.NewsFacts, api.Facts{Revision: facts.Revision})
 	a.live.reconsider()
-	return a.bearers.Read(ctx, facts.Revision)
+	revision := book.Facts().Revision
+	a.news.Tell(api.NewsFacts, api.Facts{Revision: revision})
+	return a.bearers.Read(ctx, revision)
+}
+
+// newBook reads what has changed since the book that is in use and amends it.
+// The first time, and when the changes do not fit, it reads everything.
+func (a *Appliance) newBook(ctx context.Context, seen *policy.Book) (*policy.Book, error) {
+	if seen != nil {
+		changed, err := a.store.FactsSince(ctx, seen.Facts().Revision)
+		if err != nil {
+			return nil, err
+		}
+		if revision := seen.Facts().Revision; changed.Revision < revision {
+			return nil, fmt.Errorf("the database has gone back from revision %d to %d: what was revoked in between must not serve again; restart insided to accept it",
+				revision, changed.Revision)
+		}
+		book, err := seen.Amend(changed)
+		if err == nil {
+			return book, nil
+		}
+		a.log.Error("changes do not fit the facts, all of them are read", "error", err)
+	}
+	facts, err := a.store.Facts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return policy.NewBook(facts)
 }
 
 // follow turns the page whenever the facts change, here or through another

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/pawelmojski/inside/policy"
@@ -23,7 +25,8 @@ func TestWhatTheStoreKeepsThePolicyCanUse(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer s.Close()
-		a := admin{rt, t, s}
+		a := admin{T: rt, t: t, s: s}
+		a.book = a.newBook(policy.Facts{})
 		rt.Repeat(map[string]func(*rapid.T){
 			"add person":    func(rt *rapid.T) { a.T = rt; a.addPerson() },
 			"switch person": func(rt *rapid.T) { a.T = rt; a.switchPerson() },
@@ -41,6 +44,33 @@ type admin struct {
 	*rapid.T
 	t *testing.T
 	s *store.Store
+
+	book *policy.Book // amended with what the store says has changed
+}
+
+func (a *admin) newBook(f policy.Facts) *policy.Book {
+	b, err := policy.NewBook(f)
+	if err != nil {
+		a.Fatalf("the policy refuses what the store kept: %v", err)
+	}
+	return b
+}
+
+// checkNews amends the book with what is new and compares it with everything.
+func (a *admin) checkNews(f policy.Facts) {
+	changed, err := a.s.FactsSince(a.t.Context(), a.book.Facts().Revision)
+	if err != nil {
+		a.Fatal(err)
+	}
+	if a.book.Facts().Revision == 0 {
+		changed = f // 0 is everything, and the empty book is of no revision
+	}
+	if a.book, err = a.book.Amend(changed); err != nil {
+		a.Fatal(err)
+	}
+	if diff := cmp.Diff(f, *a.book.Facts(), cmpopts.EquateComparable(netip.Prefix{}), cmp.Comparer(policy.Schedule.Equal), cmpopts.EquateEmpty()); diff != "" {
+		a.Fatalf("the facts (-read +amended):\n%s", diff)
+	}
 }
 
 // done takes a refusal for an answer and a broken database for none.
@@ -109,11 +139,27 @@ func (a *admin) address() {
 func (a *admin) server() {
 	if rapid.Bool().Draw(a.T, "switch") {
 		id := pick(a, "server", a.facts().Servers, serverID)
+		if rapid.Bool().Draw(a.T, "maintenance") {
+			a.maintain(id)
+			return
+		}
 		a.done(a.s.DisableServer(a.t.Context(), "root", id, a.seen(), rapid.Bool().Draw(a.T, "disabled")))
 		return
 	}
 	_, err := a.s.AddServer(a.t.Context(), "root", policy.Server{Name: rapid.StringMatching(`[a-d ]`).Draw(a.T, "name"), Prefix: a.prefix()})
 	a.done(err)
+}
+
+func (a *admin) maintain(id policy.ServerID) {
+	var m *policy.Maintenance
+	if rapid.Bool().Draw(a.T, "on") {
+		from := time.Unix(1_800_000_000, 0)
+		m = &policy.Maintenance{
+			From: from, Clear: from.Add(time.Duration(rapid.IntRange(-1, 3).Draw(a.T, "grace"))),
+			Exempt: []policy.PersonID{pick(a, "exempt", a.facts().Persons, personID)},
+		}
+	}
+	a.done(a.s.Maintain(a.t.Context(), "root", id, a.seen(), m))
 }
 
 func (a *admin) group() {
@@ -168,9 +214,8 @@ func (a *admin) grant() {
 
 func (a *admin) check() {
 	f := a.facts()
-	if _, err := policy.NewBook(f); err != nil {
-		a.Fatalf("the policy refuses what the store kept: %v", err)
-	}
+	a.newBook(f)
+	a.checkNews(f)
 	for i, p := range f.Persons {
 		for _, q := range f.Persons[:i] {
 			for _, x := range p.Addresses {
