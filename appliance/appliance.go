@@ -45,6 +45,8 @@ type Appliance struct {
 	records  *records
 	hostKeys *hostKeys
 	vault    *Vault
+	accounts accounts
+	ssh      *sshentry.Entry
 	ledger   *ledger
 	live     *live
 	news     *Bus
@@ -101,8 +103,9 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	a.doors = newDoors(func(from netip.Addr) {
 		a.log.Warn("turned away: too many connections that have not entered yet", "client", from)
 	})
+	a.ssh = &sshentry.Entry{HostKeys: a.hostKeys, Log: a.log}
 	a.entries = map[policy.Protocol]proxy.Entry{
-		policy.SSH: &sshentry.Entry{HostKeys: a.hostKeys, Log: a.log},
+		policy.SSH: a.ssh,
 		policy.RDP: notServed{},
 	}
 	if err := a.refresh(ctx); err != nil {

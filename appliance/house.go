@@ -28,6 +28,7 @@ type House struct {
 	Lookout  *Lookout
 	Keys     Keys
 	Vault    *Vault
+	Errands  Errands
 	Records  *os.Root // YYYY/MM/DD/SESSION
 	Now      func() time.Time
 	Bus      *Bus
@@ -48,6 +49,13 @@ type Live interface {
 	EndStay(id policy.StayID, why policy.EndCause)
 	// Status fills in what is known of the gate's own parts.
 	Status(ctx context.Context) api.Status
+}
+
+// Errands are what the gate does on servers by itself.
+type Errands interface {
+	// TakeOut takes the gate's own key out of an account and says how that
+	// went. client is whose name the gate dials in with source = "client".
+	TakeOut(ctx context.Context, e store.Enrolment, own store.Credential, client netip.AddrPort) (gone string, err error)
 }
 
 // Traffic is what a session has carried between gate and server, in bytes.

@@ -21,6 +21,21 @@ type Keyring interface {
 	// Take gives a secret out, for one login. Only after Admit and as long as
 	// the person may be inside; it is written down before it is given.
 	Take(ctx context.Context, h Held) (*Secret, error)
+
+	// Refused tells the house that the server did not take what is held.
+	Refused(ctx context.Context, h Held)
+
+	// Settle does what is left to do after a login, while the session runs:
+	// where an admin allows it, the gate adds its own key to the account. run
+	// runs a command on the server as the login and returns what it printed.
+	// The line is for the person's terminal, if there is one; "" is nothing.
+	Settle(ctx context.Context, how Login, terminal bool, run func(ctx context.Context, command string) (string, error)) (line string, err error)
+}
+
+// A Login says how the server let the person in.
+type Login struct {
+	Own    bool   // by what the person showed it, not by what is held
+	Signed []byte // the key (SSH wire format) the person's agent signed with; nil: none
 }
 
 // A KeyOwner says whose a public key is.

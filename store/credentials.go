@@ -225,6 +225,7 @@ type Keyring struct {
 	UserCAs     []UserCA     // that may sign for the server, the newest first
 	Credentials []Credential // the most specific first
 	Enrolling   bool         // the gate may add its own key to the account
+	Enrolment   *Enrolment   // how far that went; nil: it was never tried
 }
 
 // Keyring reads what serves for a login: what was stored for it, for its
@@ -233,6 +234,7 @@ type Keyring struct {
 func (s *Store) Keyring(ctx context.Context, p policy.PersonID, v policy.ServerID, dest netip.AddrPort, login string) (k Keyring, err error) {
 	const here = "person = $1 AND (server = $2 OR server = '') AND (login = $3 OR login = '')"
 	var own []Credential
+	var enrolled []Enrolment
 	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		if k.Keys, err = personKeysWhere(ctx, tx, here, p, v, login); err != nil {
 			return err
@@ -240,10 +242,15 @@ func (s *Store) Keyring(ctx context.Context, p policy.PersonID, v policy.ServerI
 		if k.Credentials, err = credentialsWhere(ctx, tx, here+" AND kind <> $4", p, v, login, OwnKey); err != nil {
 			return err
 		}
-		own, err = credentialsWhere(ctx, tx, "id IN (SELECT credential FROM enrolments WHERE person = $1 AND dest = $2 AND login = $3)",
-			p, addrPortText(dest), login)
+		enrolled, err = enrolmentsWhere(ctx, tx, "person = $1 AND dest = $2 AND login = $3", p, addrPortText(dest), login)
 		if err != nil {
 			return err
+		}
+		if len(enrolled) > 0 && enrolled[0].State == Enrolled {
+			n, _ := idNumber(enrolled[0].Credential)
+			if own, err = credentialsWhere(ctx, tx, "id = $1", n); err != nil {
+				return err
+			}
 		}
 		allows, err := serverLogin(ctx, tx, v)
 		if err != nil {
@@ -259,6 +266,9 @@ func (s *Store) Keyring(ctx context.Context, p policy.PersonID, v policy.ServerI
 		return cmp.Or(specific(b)-specific(a), strings.Compare(string(a.Kind), string(b.Kind)))
 	})
 	k.Credentials = append(own, k.Credentials...)
+	if len(enrolled) > 0 {
+		k.Enrolment = &enrolled[0]
+	}
 	return k, err
 }
 

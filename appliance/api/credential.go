@@ -88,6 +88,26 @@ type ServerLogin struct {
 	UserCA    bool   `json:"user_ca"`   // log in with certificates
 }
 
+// An Enrolment is an account that the gate has added its own key for a person
+// to, or has tried to.
+type Enrolment struct {
+	Person  string    `json:"person"`
+	Server  string    `json:"server"`
+	Address string    `json:"address"`
+	Login   string    `json:"login"`
+	State   string    `json:"state"` // "enrolled", "begun", "failed", "refused"; after Unenroll "gone"
+	Detail  string    `json:"detail,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+// An Unenrolment names accounts of one person on one server.
+type Unenrolment struct {
+	Person string `json:"person"`
+	Server string `json:"server"`
+	Login  string `json:"login,omitempty"`  // "": all
+	Forget bool   `json:"forget,omitempty"` // do not go there: whoever asks takes the line out by hand
+}
+
 // An Allowance allows something or ends it.
 type Allowance struct {
 	Allowed bool `json:"allowed"`
@@ -115,6 +135,11 @@ type Credentials interface {
 	ServerLogins(ctx context.Context) ([]ServerLogin, error)
 	SetTrustsUserCA(ctx context.Context, server string, a Allowance) (ServerLogin, error)
 	SetEnrolling(ctx context.Context, server string, a Allowance) (ServerLogin, error)
+
+	Enrolments(ctx context.Context, f CredentialFilter) ([]Enrolment, error)
+	// Unenroll takes the gate's key out of accounts at once; those that were
+	// not reached are still enrolled, and say why.
+	Unenroll(ctx context.Context, u Unenrolment) ([]Enrolment, error)
 }
 
 var credentialRoutes = []route{
@@ -151,6 +176,12 @@ var credentialRoutes = []route{
 	})},
 	{"POST", "/servers/{name}/enrolling", toChange, tell(func(h House, r *http.Request, a Allowance) (ServerLogin, error) {
 		return h.SetEnrolling(r.Context(), r.PathValue("name"), a)
+	})},
+	{"GET", "/enrolments", toLook, ask(func(h House, r *http.Request, f CredentialFilter) ([]Enrolment, error) {
+		return h.Enrolments(r.Context(), f)
+	})},
+	{"POST", "/enrolments/remove", toChange, tell(func(h House, r *http.Request, u Unenrolment) ([]Enrolment, error) {
+		return h.Unenroll(r.Context(), u)
 	})},
 }
 
@@ -196,4 +227,12 @@ func (c *Client) SetTrustsUserCA(ctx context.Context, server string, a Allowance
 
 func (c *Client) SetEnrolling(ctx context.Context, server string, a Allowance) (ServerLogin, error) {
 	return send[ServerLogin](ctx, c, "POST", path("servers", server, "enrolling"), a)
+}
+
+func (c *Client) Enrolments(ctx context.Context, f CredentialFilter) ([]Enrolment, error) {
+	return get[[]Enrolment](ctx, c, path("enrolments"), f)
+}
+
+func (c *Client) Unenroll(ctx context.Context, u Unenrolment) ([]Enrolment, error) {
+	return send[[]Enrolment](ctx, c, "POST", path("enrolments", "remove"), u)
 }

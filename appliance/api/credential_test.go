@@ -33,3 +33,9 @@ func (s *stub) SetTrustsUserCA(ctx context.Context, v string, a Allowance) (Serv
 func (s *stub) SetEnrolling(ctx context.Context, v string, a Allowance) (ServerLogin, error) {
 	return ServerLogin{}, s.saw(ctx, "SetEnrolling", v, a)
 }
+func (s *stub) Enrolments(ctx context.Context, f CredentialFilter) ([]Enrolment, error) {
+	return nil, s.saw(ctx, "Enrolments", f)
+}
+func (s *stub) Unenroll(ctx context.Context, u Unenrolment) ([]Enrolment, error) {
+	return nil, s.saw(ctx, "Unenroll", u)
+}

@@ -80,6 +80,14 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.SetEnrolling(ctx, awkward, Allowance{})
 			return err
 		},
+		"Enrolments[{Person:p}]": func(ctx context.Context, h House) error {
+			_, err := h.Enrolments(ctx, CredentialFilter{"p"})
+			return err
+		},
+		"Unenroll[{Person:p Server:s Login:l Forget:true}]": func(ctx context.Context, h House) error {
+			_, err := h.Unenroll(ctx, Unenrolment{"p", "s", "l", true})
+			return err
+		},
 		"RemovePersonKey[7]": func(ctx context.Context, h House) error { _, err := h.RemovePersonKey(ctx, "7"); return err },
 		"Servers[]":          func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
 		"Server[x]":          func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },

@@ -17,7 +17,8 @@ import (
 
 func (c *cli) credentialCommand() *cobra.Command {
 	return noun("credential", "what the gate logs in with in people's names",
-		c.credentialAdd(), c.credentialList(), c.credentialRemove())
+		c.credentialAdd(), c.credentialList(), c.credentialRemove(),
+		c.credentialEnroll(), c.credentialEnrolled(), c.credentialUnenroll())
 }
 
 func (c *cli) credentialAdd() *cobra.Command {

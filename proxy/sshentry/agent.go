@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/recording"
 )
 
@@ -59,6 +60,7 @@ func (s *session) lendAgent(ctx context.Context) bool {
 	if f.note(recording.Event{Kind: "login", Channel: s.number, Detail: detail}) != nil {
 		return false
 	}
+	f.loggedIn(proxy.Login{Own: true, Signed: open.key.Marshal()})
 	f.join(n.in)
 	return true
 }

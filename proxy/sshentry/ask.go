@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/recording"
 )
 
@@ -110,6 +111,7 @@ func (s *session) logIn(ctx context.Context) bool {
 			if f.note(recording.Event{Kind: "login", Channel: s.number, Detail: method + " asked for in the terminal"}) != nil {
 				return false
 			}
+			f.loggedIn(proxy.Login{Own: true})
 			f.join(n.in)
 			return true
 		case !n.partial:

@@ -51,7 +51,7 @@ func (f *flow) carry(ctx context.Context) error {
 	}
 	switch f.cause {
 	case policy.ClientLeft:
-		f.await(ctx, afterClient, func(l load) bool { return l.uploads == 0 })
+		f.await(ctx, afterClient, func(l load) bool { return l.uploads == 0 && l.errands == 0 })
 	case policy.ServerLeft:
 		f.await(ctx, afterServer, func(l load) bool { return l.downloads == 0 })
 	}

@@ -114,7 +114,9 @@ type flow struct {
 	login      string
 	clientConn ssh.Conn // set once the client is let in
 	clientSide sshSide
-	approach   *approach // the login at the server
+	approach   *approach     // the login at the server
+	keyring    proxy.Keyring // nil: the house knows and holds nothing
+	settleOnce sync.Once
 
 	ready      chan struct{} // closed when the server has let us in
 	serverConn ssh.Conn      // set before ready is closed
@@ -134,9 +136,10 @@ type flow struct {
 	sessions int // numbers given to session channels
 	screens  map[*session]struct{}
 	forwards map[forward]struct{}
-	closing  bool       // the client sent no-more-sessions
-	left     bool       // the connections are closed
-	settled  *sync.Cond // with mu: load has changed
+	closing  bool        // the client sent no-more-sessions
+	left     bool        // the connections are closed
+	how      proxy.Login // how the server let us in
+	settled  *sync.Cond  // with mu: load has changed
 
 	entering sync.Mutex // held by the channel that logs in at the server
 }
@@ -147,6 +150,7 @@ type load struct {
 	opening   int // being opened
 	uploads   int // copyUp loops
 	downloads int // channels the server has not closed yet
+	errands   int // what the gate does by itself
 }
 
 // An sshSide is an SSH connection after its handshake.

@@ -19,19 +19,19 @@ var errOthersKey = errors.New("the key is registered for somebody else")
 
 // holds reports whether the house has something that may still be tried.
 func (l *login) holds() bool {
-	return l.keyring != nil && !l.spent && len(l.keyring.Held()) > 0
+	return l.f.keyring != nil && !l.spent && len(l.f.keyring.Held()) > 0
 }
 
 // owner tells whose a key is. Where that cannot be found out nothing is known
 // of any key any more, and what is held stays where it is.
 func (l *login) owner(key ssh.PublicKey) proxy.KeyOwner {
-	if l.keyring == nil {
+	if l.f.keyring == nil {
 		return proxy.NobodysKey
 	}
-	owner, err := l.keyring.Owner(l.ctx, key.Marshal())
+	owner, err := l.f.keyring.Owner(l.ctx, key.Marshal())
 	if err != nil {
 		l.f.log.Error("registered keys cannot be looked up", "error", err)
-		l.keyring = nil
+		l.f.keyring = nil
 		return proxy.NobodysKey
 	}
 	return owner
@@ -92,8 +92,8 @@ func (l *login) enterWithHeld(key ssh.PublicKey) (*ssh.Permissions, error) {
 // wants something more of the person.
 func (l *login) tryHeld() news {
 	l.spent = true
-	tried, halfway := 0, false
-	for _, h := range l.keyring.Held() {
+	tried := 0
+	for _, h := range l.f.keyring.Held() {
 		method := l.methodFor(h)
 		if method == "" || tried == maxHeld {
 			continue
@@ -107,13 +107,14 @@ func (l *login) tryHeld() news {
 		case n.err != nil || n.in != nil || l.admitErr != nil:
 			return n
 		case n.partial:
-			halfway = true
+			l.halfway = true
 		default:
+			l.f.keyring.Refused(l.ctx, h)
 			l.say(fmt.Sprintf("Inside: the server does not take %s, which the gate holds for you: please tell its administrator.\n", h.ID))
 		}
 		tried++
 	}
-	return news{partial: halfway, offered: l.approach.offered}
+	return news{partial: l.halfway, offered: l.approach.offered}
 }
 
 // methodFor is the method by which the server would take it, "" if none.
@@ -134,7 +135,7 @@ func (l *login) methodFor(h proxy.Held) string {
 
 // tryOne takes one secret and shows it to the server.
 func (l *login) tryOne(h proxy.Held, method string) (n news, err error) {
-	secret, err := l.keyring.Take(l.ctx, h)
+	secret, err := l.f.keyring.Take(l.ctx, h)
 	if err != nil {
 		return news{}, err
 	}

@@ -25,9 +25,9 @@ type login struct {
 	admitErr error          // letting in failed for another reason
 	admitted bool
 
-	keyring proxy.Keyring // nil: the house knows and holds nothing
-	spent   bool          // what is held was tried, and did not let us in
-	others  bool          // the client has shown somebody else's key
+	spent   bool // what is held was tried, and did not let us in
+	halfway bool // it did, but the server wants something more
+	others  bool // the client has shown somebody else's key
 }
 
 // letIn carries the client through its login. When it returns nil the person
@@ -126,7 +126,7 @@ func (l *login) begin(c ssh.ConnMetadata) error {
 	if err != nil {
 		f.log.Error("stored credentials cannot be used", "error", err)
 	} else {
-		l.keyring = keyring
+		f.keyring = keyring
 	}
 	l.approach = f.approachServer(l.ctx, c.User())
 	f.approach = l.approach
@@ -301,6 +301,7 @@ func (l *login) outcome(method string, n news) (*ssh.Permissions, error) {
 	case n.err != nil:
 		return nil, l.lost(n.err)
 	case n.in != nil:
+		l.f.loggedIn(proxy.Login{Own: !l.halfway})
 		return l.admit(method)
 	case n.partial:
 		return nil, &ssh.PartialSuccessError{Next: l.next(n.offered)}

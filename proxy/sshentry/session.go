@@ -293,6 +293,7 @@ func (s *session) run() {
 	s.f.change(func(l *load) { l.uploads++ })
 	s.f.spawn(s.copyUp)
 	s.f.spawn(s.copyDown)
+	s.f.settle(s)
 }
 
 // copyUp carries the client's input to the server, and its end.

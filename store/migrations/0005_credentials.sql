@@ -39,14 +39,18 @@ CREATE TABLE server_logins (
 	user_ca   BOOLEAN NOT NULL
 );
 
--- Accounts whose authorized_keys hold the gate's key for a person.
+-- Accounts whose authorized_keys hold the gate's key for a person, or should:
+-- state says how far that went.
 CREATE TABLE enrolments (
 	person     TEXT   NOT NULL REFERENCES persons (id),
 	dest       TEXT   NOT NULL,
 	login      TEXT   NOT NULL,
 	server     TEXT   NOT NULL REFERENCES servers (id),
 	credential BIGINT NOT NULL REFERENCES credentials (id),
+	state      TEXT   NOT NULL,
+	detail     TEXT   NOT NULL,
 	since      BIGINT NOT NULL,
+	told       BOOLEAN NOT NULL,
 	PRIMARY KEY (person, dest, login)
 );
 

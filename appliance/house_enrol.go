@@ -1,0 +1,100 @@
+package appliance
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
+)
+
+func (h *House) Enrolments(ctx context.Context, f api.CredentialFilter) ([]api.Enrolment, error) {
+	person, err := h.personFilter(f.Person)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := h.Store.Enrolments(ctx, person)
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	wire := []api.Enrolment{}
+	for _, e := range rows {
+		wire = append(wire, h.wireEnrolment(e))
+	}
+	return wire, nil
+}
+
+func (h *House) wireEnrolment(e store.Enrolment) api.Enrolment {
+	n := namer{h.Book()}
+	return api.Enrolment{
+		Person: n.person(e.Person), Server: n.server(e.Server), Address: e.Dest.String(), Login: e.Login,
+		State: string(e.State), Detail: e.Detail, Since: e.Since,
+	}
+}
+
+func (h *House) Unenroll(ctx context.Context, u api.Unenrolment) ([]api.Enrolment, error) {
+	p, err := h.personNamed(u.Person)
+	if err != nil {
+		return nil, err
+	}
+	s, err := h.serverNamed(u.Server)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := h.Store.Enrolments(ctx, p.ID)
+	if err != nil {
+		return nil, asProblem(err, "")
+	}
+	left := []api.Enrolment{}
+	for _, e := range rows {
+		if e.Server != s.ID || u.Login != "" && e.Login != u.Login {
+			continue
+		}
+		wire := h.wireEnrolment(e)
+		if wire.Detail, err = h.takeOut(ctx, p, e, u.Forget); err != nil {
+			wire.Detail = err.Error()
+		} else if err := h.Store.ForgetEnrolment(ctx, api.By(ctx), e, wire.Detail); err != nil {
+			return nil, asProblem(err, "")
+		} else {
+			wire.State = "gone"
+		}
+		left = append(left, wire)
+	}
+	if len(left) == 0 {
+		return nil, api.NewProblem(api.CodeNotFound, fmt.Sprintf("%s is enrolled in no such account of %s", p.Name, s.Name), "inside credential enrolled "+p.Name)
+	}
+	return left, nil
+}
+
+// takeOut has the gate take its key out of an account.
+func (h *House) takeOut(ctx context.Context, p *policy.Person, e store.Enrolment, forget bool) (string, error) {
+	switch {
+	case forget:
+		return "forgotten: the line was left to whoever asked", nil
+	case e.State == store.EnrolmentFailed:
+		return "the line was never there", nil
+	}
+	credentials, err := h.Store.Credentials(ctx, p.ID)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range credentials {
+		if c.ID == e.Credential {
+			return h.Errands.TakeOut(ctx, e, c, nameOfClient(p, e.Dest.Addr()))
+		}
+	}
+	return "", fmt.Errorf("credential %s is gone", e.Credential)
+}
+
+// nameOfClient is an address of the person's for a dial in their name; the
+// server is reached in their name only with source = "client".
+func nameOfClient(p *policy.Person, server netip.Addr) netip.AddrPort {
+	for _, a := range p.Addresses {
+		if !a.Disabled && a.Prefix.IsSingleIP() && a.Prefix.Addr().Is4() == server.Is4() {
+			return netip.AddrPortFrom(a.Prefix.Addr(), 0)
+		}
+	}
+	return netip.AddrPort{}
+}
