@@ -148,7 +148,7 @@ func TestTimesInCSVAreUTC(t *testing.T) {
 	if err := NewCSV(&out).Write([]Change{{ID: 1, Time: at}}); err != nil {
 		t.Fatal(err)
 	}
-	if want := "id,time,by,action,object,detail\r\n1,2026-10-05T07:00:00Z,,,,\r\n"; out.String() != want {
+	if want := "id,time,by,action,object,detail,before,after,link,hash\r\n1,2026-10-05T07:00:00Z,,,,,,,0,\r\n"; out.String() != want {
 		t.Error(cmp.Diff(want, out.String()))
 	}
 }

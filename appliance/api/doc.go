@@ -11,6 +11,7 @@ package api
 import (
 	"context"
 	"io"
+	"iter"
 )
 
 // A House is what can be asked of the daemon. Changes have acted when the
@@ -34,6 +35,8 @@ type House interface {
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)
 	Status(ctx context.Context) (Status, error)
+	// News are what happens on the gate from now on, until ctx ends.
+	News(ctx context.Context, f NewsFilter) (iter.Seq2[News, error], error)
 }
 
 // Persons are real human beings, known by their addresses.

@@ -29,6 +29,12 @@ const (
 // NewsKinds are those that can be asked for. A reset comes unasked.
 var NewsKinds = []string{NewsEntry, NewsSession, NewsStay, NewsAlert, NewsFacts}
 
+// NewsFilter says which news are wanted.
+type NewsFilter struct {
+	Kinds string `query:"kinds"` // "entry,session"; "": all
+	After string `query:"after"` // the id of the piece that was seen last; "": from now on
+}
+
 // StayNews is what became of a stay.
 type StayNews struct {
 	ID       string `json:"id"`

@@ -282,6 +282,8 @@ func wireTypes() map[string]wireType {
 		add(reflect.TypeOf(data), false)
 	}
 	add(reflect.TypeFor[Problem](), false)
+	add(reflect.TypeFor[News](), false)
+	add(reflect.TypeFor[RecordingEnd](), false)
 	return all
 }
 

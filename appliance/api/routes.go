@@ -14,6 +14,7 @@ var routes = slices.Concat(
 	serverRoutes,
 	specRoutes,
 	tokenRoutes,
+	eventRoutes,
 	groupRoutes(ServerGroup, "/groups"),
 	groupRoutes(PersonGroup, "/person-groups"),
 	grantRoutes,
@@ -147,9 +148,9 @@ var recordRoutes = []route{
 		return h.Recordings(r.Context(), r.PathValue("id"))
 	})},
 	{"GET", "/sessions/{id}/recordings/{channel}", toWatch, stream("application/x-asciicast", func(h House, r *http.Request, f Following) (io.ReadCloser, error) {
-		channel, err := strconv.Atoi(r.PathValue("channel"))
-		if err != nil || channel < 0 {
-			return nil, NewProblem(CodeInvalid, fmt.Sprintf("%q is not a channel: channels are numbers from 0", r.PathValue("channel")), "")
+		channel, err := channelOf(r)
+		if err != nil {
+			return nil, err
 		}
 		return h.Recording(r.Context(), r.PathValue("id"), channel, f)
 	})},
@@ -159,4 +160,12 @@ var recordRoutes = []route{
 	{"GET", "/status", toLook, ask(func(h House, r *http.Request, _ none) (Status, error) {
 		return h.Status(r.Context())
 	})},
+}
+
+func channelOf(r *http.Request) (int, error) {
+	channel, err := strconv.Atoi(r.PathValue("channel"))
+	if err != nil || channel < 0 {
+		return 0, NewProblem(CodeInvalid, fmt.Sprintf("%.40q is not a channel: channels are numbers from 0", r.PathValue("channel")), "")
+	}
+	return channel, nil
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -197,7 +198,20 @@ func calls() map[string]func(context.Context, House) error {
 		},
 		"Alerts[{All:true}]": func(ctx context.Context, h House) error { _, err := h.Alerts(ctx, AlertFilter{true}); return err },
 		"Stats[]":            func(ctx context.Context, h House) error { _, err := h.Stats(ctx); return err },
-		"Status[]":           func(ctx context.Context, h House) error { _, err := h.Status(ctx); return err },
+		"News[{Kinds:entry,stay After:7}]": func(ctx context.Context, h House) error {
+			news, err := h.News(ctx, NewsFilter{"entry,stay", "7"})
+			if err != nil {
+				return err
+			}
+			for n, err := range news {
+				if err != nil || string(n.Data) != `{"revision":7}` {
+					return fmt.Errorf("%+v, %w", n, err)
+				}
+				return nil
+			}
+			return errors.New("no news")
+		},
+		"Status[]": func(ctx context.Context, h House) error { _, err := h.Status(ctx); return err },
 	}
 }
 

@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"path/filepath"
 	"strings"
@@ -168,6 +170,11 @@ func (s *stub) Explain(ctx context.Context, q Question) (Explanation, error) {
 }
 func (s *stub) Status(ctx context.Context) (Status, error) {
 	return Status{Gate: By(ctx)}, s.saw(ctx, "Status")
+}
+func (s *stub) News(ctx context.Context, f NewsFilter) (iter.Seq2[News, error], error) {
+	return func(yield func(News, error) bool) {
+		_ = yield(News{ID: "1", Kind: NewsPulse}, nil) && yield(News{ID: "2", Kind: NewsFacts, Data: json.RawMessage(`{"revision":7}`)}, nil)
+	}, s.saw(ctx, "News", f)
 }
 func (s *stub) Metrics(ctx context.Context) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "Metrics"))
