@@ -41,6 +41,7 @@ With --json each line is one JSON object.`,
 		},
 	}
 	cmd.Flags().StringVar(&f.Kinds, "kinds", "", "only these: "+strings.Join(api.NewsKinds, ","))
+	cmd.Flags().StringVar(&f.After, "after", "", "begin after the piece with this id, as --json prints it, where the gate still knows it")
 	c.completeFlag(cmd, "kinds", fixed(api.NewsKinds...))
 	return cmd
 }

@@ -36,6 +36,10 @@ type standIn struct {
 	stop   func()
 	keyDir string // of the data key
 
+	url     string // of the port for tokens
+	bus     *appliance.Bus
+	bearers *appliance.Bearers
+
 	mu       sync.Mutex
 	sessions map[policy.SessionID]*carried
 	keys     map[netip.AddrPort][]ssh.Signer
@@ -66,28 +70,49 @@ func openGate(t *testing.T, database, dir string) *standIn {
 		socket: filepath.Join(dir, "run", "inside.sock"), store: s, root: root, keyDir: filepath.Join(dir, "keys"),
 		sessions: map[policy.SessionID]*carried{}, keys: map[netip.AddrPort][]ssh.Signer{},
 	}
+	g.bus = appliance.NewBus(time.Now)
+	g.bearers = appliance.NewBearers(s, time.Now, slog.New(slog.DiscardHandler))
 	if err := g.refresh(ctx); err != nil {
 		t.Fatal(err)
 	}
+	g.serve(t)
+	return g
+}
+
+// serve answers at the socket and at a port of its own.
+func (g *standIn) serve(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
 	l, err := api.Listen(g.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	served := make(chan error, 1)
-	go func() { served <- api.Serve(ctx, l, g.house()) }()
-	g.stop = func() {
-		cancel()
-		if err := <-served; err != nil {
+	port, err := api.ListenTCP(ctx, "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.url = "http://" + port.Addr().String()
+	house := g.house()
+	var served sync.WaitGroup
+	served.Go(func() { g.bearers.Keep(ctx) })
+	served.Go(func() {
+		if err := api.Serve(ctx, l, house); err != nil {
 			t.Errorf("api: %v", err)
 		}
+	})
+	served.Go(func() {
+		if err := api.ServeTCP(ctx, port, house, g.bearers, nil); err != nil {
+			t.Errorf("api: %v", err)
+		}
+	})
+	g.stop = func() {
+		cancel()
+		served.Wait()
 	}
-	return g
 }
 
 func (g *standIn) house() *appliance.House {
 	return &appliance.House{
-		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g,
+		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g, Bus: g.bus,
 		Vault:   appliance.OpenVault(g.keyDir),
 		Numbers: appliance.NewMetrics(), Lookout: appliance.NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}),
 		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
@@ -125,7 +150,8 @@ func (g *standIn) refresh(ctx context.Context) error {
 	for _, id := range over {
 		g.EndSession(id, policy.GrantRevoked)
 	}
-	return nil
+	g.bus.Tell(api.NewsFacts, api.Facts{Revision: facts.Revision})
+	return g.bearers.Read(ctx, facts.Revision)
 }
 
 func (g *standIn) enter(ctx context.Context, person, server, login string) (string, error) {
@@ -139,6 +165,8 @@ func (g *standIn) enter(ctx context.Context, person, server, login string) (stri
 	if !v.Allowed() {
 		e := store.Entry{Time: time.Now(), Gate: "gate-1", Client: f.Client, Dest: f.Dest, Protocol: f.Protocol, Login: login,
 			Person: p.ID, Server: s.ID, Denial: v.Denial, Detail: "asked for by a story"}
+		g.bus.Tell(api.NewsEntry, api.Entry{Time: e.Time, Person: person, Server: server, Login: login, Protocol: "ssh", Client: f.Client.String(),
+			Dest: f.Dest.String(), Denial: string(v.Denial), Sentence: v.Denial.Sentence()})
 		return "", errors.Join(fmt.Errorf("denied: %s", v.Denial), g.store.Deny(ctx, e))
 	}
 	se, _, err := g.store.Enter(ctx, policy.Session{
@@ -168,7 +196,20 @@ func (g *standIn) enter(ctx context.Context, person, server, login string) (stri
 	g.mu.Lock()
 	g.sessions[se.ID] = c
 	g.mu.Unlock()
+	g.bus.Tell(api.NewsEntry, api.Entry{Time: se.Start, Person: person, Server: server, Login: login, Protocol: "ssh", Client: f.Client.String(),
+		Dest: f.Dest.String(), Allowed: true, Session: string(se.ID)})
+	g.bus.Tell(api.NewsSession, g.wireSession(se, ""))
+	g.bus.Tell(api.NewsStay, api.StayNews{ID: string(se.Stay), State: api.StayBegan, Person: person, Where: server, Grant: string(se.Grant)})
 	return string(se.ID), c.log.Append(recording.Event{Time: se.Start, Kind: "exec", Command: "uptime"})
+}
+
+func (g *standIn) wireSession(se policy.Session, why policy.EndCause) api.Session {
+	b := g.book.Load()
+	wire := api.Session{ID: string(se.ID), Person: b.Person(se.Person).Name, Server: b.Server(se.Server).Name, Login: se.Login, Grant: string(se.Grant)}
+	if why != "" {
+		wire.End, wire.Cause, wire.Sentence = time.Now(), string(why), why.Error()
+	}
+	return wire
 }
 
 func (g *standIn) show(id, text string) error {
@@ -207,6 +248,7 @@ func (g *standIn) EndSession(id policy.SessionID, why policy.EndCause) bool {
 		c.terminal.Close()
 		c.log.Close()
 		g.store.Leave(context.Background(), id, time.Now(), why)
+		g.bus.Tell(api.NewsSession, g.wireSession(c.Session, why))
 	}
 	return ok
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -38,6 +41,7 @@ func TestStories(t *testing.T) {
 					env.Defer(g.close)
 					env.Values[gateKey{}] = g
 					env.Setenv("INSIDE_SOCKET", g.socket)
+					env.Setenv("GATE_URL", g.url)
 					env.Setenv("TZ", "Europe/Warsaw")
 					env.Setenv("GORACE", "atexit_sleep_ms=0") // else each of the hundreds of commands sleeps a second at its end
 					env.Setenv("TURNED", "abc\u202edef\u200b")
@@ -50,6 +54,8 @@ func TestStories(t *testing.T) {
 					"enter":         enter,
 					"shows":         shows,
 					"leave":         leave,
+					"grows":         grows,
+					"tell":          tell,
 					"lose-database": loseDatabase,
 					"grants":        grants,
 					"screen":        screen,
@@ -115,4 +121,33 @@ func leave(ts *testscript.TestScript, neg bool, args []string) {
 
 func loseDatabase(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(gateOf(ts).store.Close())
+}
+
+// grows FILE PATTERN waits until a file that a command in the background
+// writes has a line that matches.
+func grows(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: grows file pattern")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && pattern.Match(text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s has no line that matches %s:\n%s", args[0], args[1], text)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// tell KIND JSON has the gate tell a piece of news.
+func tell(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: tell kind json")
+	}
+	gateOf(ts).bus.Tell(args[0], json.RawMessage(args[1]))
 }
