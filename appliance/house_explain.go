@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
@@ -30,10 +31,19 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 	if err != nil {
 		return api.Explanation{}, err
 	}
+	x := explainer{h: h, book: h.Book(), person: p, server: s, login: q.Login, at: q.At}
 	if q.At.IsZero() {
 		q.At = h.Now()
+		x.at = q.At
+		if x.open, err = h.openUnder(ctx, p.ID); err != nil {
+			return api.Explanation{}, err
+		}
 	}
-	x := explainer{h: h, book: h.Book(), person: p, server: s, login: q.Login, at: q.At}
+	for id, n := range x.open {
+		if g := x.book.Grant(id); g != nil && g.MaxSessions > 0 && n >= g.MaxSessions {
+			x.full = append(x.full, id)
+		}
+	}
 	for _, a := range from {
 		for _, protocol := range protocols {
 			x.try(a, protocol)
@@ -41,7 +51,7 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 	}
 	e := api.Explanation{
 		Person: p.Name, Server: s.Name, Login: q.Login, At: q.At,
-		Ways: []api.Way{}, Grants: x.weighGrants(),
+		Ways: []api.Way{}, Grants: x.weighGrants(), Maintenance: wireMaintenance(x.book, s.Maintenance, q.At),
 	}
 	best := judged{denial: policy.UnknownPerson, hint: "inside person ip add " + p.Name + " ADDRESS"}
 	if p.Disabled {
@@ -55,7 +65,7 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 		}
 	}
 	e.Allowed, e.Grant, e.Denial, e.Sentence = best.denial == "", string(best.grant), string(best.denial), best.denial.Sentence()
-	e.Until = best.until
+	e.Until, e.Ends = best.until, string(best.ends)
 	if e.Hint = best.hint; e.Hint == "" {
 		e.Hint = wayOut(e, p)
 	}
@@ -103,6 +113,8 @@ type explainer struct {
 	server *policy.Server
 	login  string
 	at     time.Time
+	open   map[policy.GrantID]int // sessions of the person, where now is asked about
+	full   []policy.GrantID       // those with no room for another
 	ways   []way
 }
 
@@ -117,6 +129,7 @@ type judged struct {
 	grant  policy.GrantID
 	denial policy.Denial
 	until  time.Time
+	ends   policy.EndCause
 	hint   string
 }
 
@@ -145,8 +158,8 @@ func (x *explainer) try(from policy.Address, p policy.Protocol) {
 		f.Login = ""
 	}
 	f.Dest = x.dest(f)
-	v := x.book.Decide(f, x.at)
-	answer := judged{denial: v.Denial, until: v.Until}
+	v := x.book.DecideWithout(x.full, f, x.at)
+	answer := judged{denial: v.Denial, until: v.Until, ends: v.Ends}
 	if v.Grant != nil {
 		answer.grant = v.Grant.ID
 	}
@@ -177,25 +190,78 @@ func (x *explainer) weighGrants() []api.Weighed {
 	facts := x.book.Facts()
 	who, where := around(facts.PersonGroups, string(x.person.ID)), around(facts.ServerGroups, string(x.server.ID))
 	weighed := []api.Weighed{}
-	for _, g := range facts.Grants {
-		if (g.Person != x.person.ID && !who[g.PersonGroup]) || (g.Server != x.server.ID && !where[g.ServerGroup]) {
-			continue
+	for i := range facts.Grants {
+		g := &facts.Grants[i]
+		if (g.Person == x.person.ID || who[g.PersonGroup]) && (g.Server == x.server.ID || where[g.ServerGroup]) {
+			weighed = append(weighed, x.weigh(g))
 		}
-		until, denial := x.book.Standing(g.ID, x.at)
-		best := judged{denial: denial, until: until}
-		for i, w := range x.ways {
-			v := x.book.DecideBy(g.ID, w.flow, x.at)
-			if answer := (judged{denial: v.Denial, until: v.Until}); i == 0 || answer.better(best) {
-				best = answer
-			}
-		}
-		weighed = append(weighed, api.Weighed{
-			Grant: string(g.ID), Allowed: best.denial == "",
-			Denial: string(best.denial), Sentence: best.denial.Sentence(), Until: best.until,
-		})
 	}
 	slices.SortFunc(weighed, func(a, b api.Weighed) int { return byNumber(a.Grant, b.Grant) })
 	return weighed
+}
+
+func (x *explainer) weigh(g *policy.Grant) api.Weighed {
+	until, denial := x.book.Standing(g.ID, x.at)
+	best := judged{denial: denial, until: until}
+	for i, w := range x.ways {
+		v := x.book.DecideBy(g.ID, w.flow, x.at)
+		if v.Allowed() && slices.Contains(x.full, g.ID) {
+			v.Denial, v.Until, v.Ends = policy.TooManySessions, time.Time{}, ""
+		}
+		if answer := (judged{denial: v.Denial, until: v.Until, ends: v.Ends}); i == 0 || answer.better(best) {
+			best = answer
+		}
+	}
+	facts := x.book.Facts()
+	weighed := api.Weighed{
+		Grant: string(g.ID), Allowed: best.denial == "",
+		Who:    reaches(facts.PersonGroups, g.PersonGroup, string(x.person.ID), x.person.Name),
+		Where:  reaches(facts.ServerGroups, g.ServerGroup, string(x.server.ID), x.server.Name),
+		Denial: string(best.denial), Sentence: best.denial.Sentence(), Until: best.until, Ends: string(best.ends),
+		MaxSessions: g.MaxSessions,
+	}
+	if g.Idle > 0 {
+		weighed.Idle = policy.FormatDuration(g.Idle)
+	}
+	if g.MaxSessions > 0 {
+		weighed.Open = x.open[g.ID]
+	}
+	return weighed
+}
+
+// reaches names the groups from that of a grant to the one that holds the
+// member, "staff > dba"; without a group it is the member's own name.
+func reaches(groups []policy.Group, from policy.GroupID, member, name string) string {
+	if from == "" {
+		return name
+	}
+	in := around(groups, member) // groups do not hold themselves, so this comes to an end
+	var path []string
+	for from != "" {
+		i := slices.IndexFunc(groups, func(g policy.Group) bool { return g.ID == from })
+		path = append(path, groups[i].Name)
+		if from = ""; !slices.Contains(groups[i].Members, member) {
+			if j := slices.IndexFunc(groups[i].Groups, func(id policy.GroupID) bool { return in[id] }); j >= 0 {
+				from = groups[i].Groups[j]
+			}
+		}
+	}
+	return strings.Join(path, " > ")
+}
+
+// openUnder counts the sessions a person has open under each grant.
+func (h *House) openUnder(ctx context.Context, p policy.PersonID) (map[policy.GrantID]int, error) {
+	open, err := h.openSessions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	under := map[policy.GrantID]int{}
+	for _, se := range open {
+		if se.Person == p {
+			under[se.Grant]++
+		}
+	}
+	return under, nil
 }
 
 func (w way) wire() api.Way {
@@ -221,6 +287,10 @@ func wayOut(e api.Explanation, p *policy.Person) string {
 		return fmt.Sprintf("inside grant extend %s --duration 1h", e.Grant)
 	case policy.UnknownPerson, policy.AmbiguousPerson:
 		return "inside person ip list"
+	case policy.UnderMaintenance:
+		return "inside server maintenance " + e.Server + " --off"
+	case policy.TooManySessions:
+		return "inside sessions"
 	}
 	if e.Grant == "" {
 		return "inside server show " + e.Server

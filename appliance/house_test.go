@@ -174,7 +174,7 @@ func TestExplainWeighsGrantsThroughGroups(t *testing.T) {
 	must[api.Grant](t)(h.CreateGrant(ctx, api.NewGrant{Person: "bob", Group: "all", Permanent: true}))
 	must[api.Grant](t)(h.CreateGrant(ctx, api.NewGrant{Person: "alice", Server: "web", Permanent: true}))
 	e := must[api.Explanation](t)(h.Explain(ctx, api.Question{Person: "alice", Server: "db", Login: "root"}))
-	want := []api.Weighed{{Grant: "1", Denial: string(policy.WrongLogin), Sentence: policy.WrongLogin.Sentence()}}
+	want := []api.Weighed{{Grant: "1", Who: "dba", Where: "all > prod", Denial: string(policy.WrongLogin), Sentence: policy.WrongLogin.Sentence()}}
 	if diff := cmp.Diff(want, e.Grants); diff != "" || e.Denial != string(policy.WrongLogin) {
 		t.Errorf("%s: %s", e.Denial, diff)
 	}

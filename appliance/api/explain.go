@@ -25,7 +25,11 @@ type Explanation struct {
 	Denial   string    `json:"denial,omitempty"`
 	Sentence string    `json:"sentence,omitempty"`
 	Until    time.Time `json:"until,omitzero"`
+	Ends     string    `json:"ends,omitempty"` // what comes to its end then
 	Hint     string    `json:"hint,omitempty"`
+
+	Maintenance *Maintenance `json:"maintenance,omitempty"` // of the server, also where it does not concern the person
+
 	Ways     []Way     `json:"ways"`   // every address by every protocol
 	Grants   []Weighed `json:"grants"` // every grant for this person and server
 }
@@ -45,8 +49,15 @@ type Way struct {
 // Weighed is a grant as if it were the only one, by the best way.
 type Weighed struct {
 	Grant    string    `json:"grant"`
+	Who      string    `json:"who"`   // the person, or the groups it reaches them by: "staff > dba"
+	Where    string    `json:"where"` // likewise
 	Allowed  bool      `json:"allowed"`
 	Denial   string    `json:"denial,omitempty"`
 	Sentence string    `json:"sentence,omitempty"`
 	Until    time.Time `json:"until,omitzero"`
+	Ends     string    `json:"ends,omitempty"` // what comes to its end then
+
+	Idle        string `json:"idle,omitempty"`
+	MaxSessions int    `json:"max_sessions,omitempty"`
+	Open        int    `json:"open,omitempty"` // sessions of the person under it, where there is a limit and now is asked about
 }

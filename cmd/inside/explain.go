@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/policy"
 )
 
 func (c *cli) explainCommand() *cobra.Command {
@@ -61,19 +62,43 @@ func (c *cli) explain(e api.Explanation) error {
 		}
 	}
 	if len(e.Grants) > 0 {
-		l := list{head: []string{"GRANT", "BY ITSELF", "UNTIL", "WHY NOT"}, wide: true}
+		l := list{head: []string{"GRANT", "FOR", "TO", "BY ITSELF", "UNTIL", "WHY NOT, AND LIMITS"}, wide: true}
 		for _, g := range e.Grants {
-			l.add(g.Grant, firstOf(g.Denial, "yes"), g.Until, g.Sentence)
+			l.add(g.Grant, g.Who, g.Where, firstOf(g.Denial, "yes"), g.Until, limits(g))
 		}
 		fmt.Fprintln(c.out)
 		if err := l.table(c.out); err != nil {
 			return err
 		}
 	}
+	if m := e.Maintenance; m != nil && m.State != "over" {
+		fmt.Fprintf(c.out, "\n%s\n", api.Escape(maintained(e.Server, m, false)))
+	}
 	if e.Allowed {
 		return nil
 	}
 	return no
+}
+
+// limits says why a grant does not serve, or else what ends its service, and
+// then what it limits.
+func limits(g api.Weighed) string {
+	var parts []string
+	switch {
+	case g.Sentence != "":
+		parts = append(parts, g.Sentence)
+	case g.Ends == string(policy.ScheduleClosed):
+		parts = append(parts, "until its hours are over")
+	case g.Ends == string(policy.ServerMaintained):
+		parts = append(parts, "until maintenance of the server")
+	}
+	if g.MaxSessions > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d sessions open", g.Open, g.MaxSessions))
+	}
+	if g.Idle != "" {
+		parts = append(parts, "for at most "+g.Idle+" unused")
+	}
+	return strings.Join(parts, "; ")
 }
 
 // answer is the first line: yes or no, and why.

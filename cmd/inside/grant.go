@@ -162,7 +162,7 @@ func sentence(g api.Grant) string {
 		part(" until %s", moment(g.End))
 	}
 	if g.MaxSessions > 0 {
-		part(", with at most %d sessions of a person at a time", g.MaxSessions)
+		part(", with at most %s of a person at a time", count(g.MaxSessions, "session"))
 	}
 	if g.Idle != "" {
 		part(", for at most %s unused", g.Idle)

@@ -43,7 +43,7 @@ as their grants let them. Given again, it changes the maintenance that is on.`,
 			if s.Maintenance == nil {
 				return c.say(s, nil, "server %s is no longer under maintenance", s.Name)
 			}
-			return c.say(s, nil, "%s", maintained(s, m.In == "" && m.At.IsZero()))
+			return c.say(s, nil, "%s", maintained(s.Name, s.Maintenance, m.In == "" && m.At.IsZero()))
 		},
 	}
 	cmd.Flags().StringVar(&m.In, "in", "", "end the sessions so much later: 30m; 0s at once (default 15m)")
@@ -57,14 +57,13 @@ as their grants let them. Given again, it changes the maintenance that is on.`,
 }
 
 // maintained says what is so now on a server under maintenance.
-func maintained(s api.Server, usual bool) string {
+func maintained(server string, m *api.Maintenance, usual bool) string {
 	var b strings.Builder
-	m := s.Maintenance
 	nobody := "nobody"
 	if len(m.Exempt) > 0 {
 		nobody = "nobody but " + strings.Join(m.Exempt, " and ")
 	}
-	fmt.Fprintf(&b, "server %s is under maintenance: %s enters; sessions end at %s", s.Name, nobody, moment(m.Clear))
+	fmt.Fprintf(&b, "server %s is under maintenance: %s enters; sessions end at %s", server, nobody, moment(m.Clear))
 	if usual {
 		b.WriteString(" (15 minutes, as no time was given)")
 	}

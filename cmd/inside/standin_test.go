@@ -185,6 +185,7 @@ func (g *standIn) enter(ctx context.Context, person, server, login string) (stri
 		return "", err
 	}
 	defer dir.Close()
+	f.Inside = true
 	c := &carried{Session: se, flow: f}
 	if c.log, err = recording.CreateLog(dir); err != nil {
 		return "", err
