@@ -48,6 +48,7 @@ type Appliance struct {
 	accounts accounts
 	ssh      *sshentry.Entry
 	ledger   *ledger
+	notary   *Notary
 	live     *live
 	news     *Bus
 	bearers  *Bearers
@@ -88,6 +89,9 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 		return err
 	}
 	a.vault = OpenVault(filepath.Join(a.cfg.Paths.State, "keys"))
+	if a.notary, err = OpenNotary(filepath.Join(a.cfg.Paths.State, "keys"), a.cfg.Gate.Name, a.store, a.records.root, a.clock.now, a.log); err != nil {
+		return err
+	}
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
 	if a.webhook, err = newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded); err != nil {
@@ -134,7 +138,11 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
 
-	keepers.Go(func() { a.ledger.run(writing) })
+	keepers.Go(func() {
+		a.ledger.run(writing)
+		a.lastRound()
+	})
+	keepers.Go(func() { a.notary.Run(writing) })
 	keepers.Go(func() { a.follow(ctx) })
 	keepers.Go(func() { a.keepTime(ctx) })
 	keepers.Go(func() { a.lookOut(ctx) })

@@ -29,6 +29,7 @@ type House struct {
 	Keys     Keys
 	Vault    *Vault
 	Errands  Errands
+	Notary   *Notary
 	Records  *os.Root // YYYY/MM/DD/SESSION
 	Now      func() time.Time
 	Bus      *Bus

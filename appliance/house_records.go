@@ -65,7 +65,15 @@ func (h *House) Events(ctx context.Context, session string) (io.ReadCloser, erro
 		return nil, err
 	}
 	defer dir.Close()
-	return openRecord(se, dir, "events.jsonl")
+	f, err := openRecord(se, dir, "events.jsonl")
+	if err != nil {
+		return nil, err
+	}
+	if err := h.looked(ctx, "recording.events", se, "commands, files and forwards"); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 func openRecord(se policy.Session, dir *os.Root, name string) (*os.File, error) {
@@ -96,9 +104,8 @@ func (h *House) Recordings(ctx context.Context, session string) ([]api.Recording
 	_, live := h.Live.Sessions()[se.ID]
 	recordings := []api.Recording{}
 	for _, f := range files {
-		number, isCast := strings.CutSuffix(f.Name(), ".cast")
-		channel, err := strconv.Atoi(number)
-		if !isCast || err != nil {
+		channel, isCast := castChannel(f.Name())
+		if !isCast {
 			continue
 		}
 		info, err := f.Info()
@@ -131,18 +138,25 @@ func (h *House) Recording(ctx context.Context, session string, channel int, f ap
 	if f.Follow && live {
 		action = "recording.watch"
 	}
-	// To see what somebody did is an act of its own, and written down.
-	err = h.Store.Audit(ctx, api.By(ctx), action, "session "+string(se.ID), fmt.Sprintf("channel %d", channel))
+	err = h.looked(ctx, action, se, fmt.Sprintf("channel %d", channel))
 	switch {
 	case err != nil:
 		dir.Close()
 		file.Close()
-		return nil, asProblem(err, "")
+		return nil, err
 	case action == "recording.watch":
 		return followFile(ctx, dir, name, file), nil
 	}
 	dir.Close()
 	return file, nil
+}
+
+// looked writes down that somebody looks at what a person did, which is an act
+// of its own: who is not written down sees nothing.
+func (h *House) looked(ctx context.Context, action string, se policy.Session, what string) error {
+	names := namer{h.Book()}
+	detail := fmt.Sprintf("%s of %s on %s", what, names.person(se.Person), names.server(se.Server))
+	return asProblem(h.Store.Audit(ctx, api.By(ctx), action, "session "+string(se.ID), detail), "inside status")
 }
 
 // followFile reads the bytes of a recording from its beginning and goes on
@@ -223,3 +237,10 @@ func (f *followed) Close() error {
 
 // castName names the recording of a channel in its session's folder.
 func castName(channel int) string { return strconv.Itoa(channel) + ".cast" }
+
+// castChannel is the channel whose recording has this name.
+func castChannel(name string) (channel int, ok bool) {
+	number, ok := strings.CutSuffix(name, ".cast")
+	channel, err := strconv.Atoi(number)
+	return channel, ok && err == nil
+}

@@ -47,8 +47,14 @@ func newHouse(t *testing.T) (*House, *quietGate, context.Context) {
 	s := storetest.Open(t, storetest.SQLite(t))
 	var book *policy.Book
 	gate := &quietGate{sessions: map[policy.SessionID]Traffic{}}
+	notary, err := OpenNotary(t.TempDir(), "gate-1", s, root, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { notary.Close() })
 	h := &House{
-		Gate: "gate-1", Store: s, Live: gate, Numbers: NewMetrics(), Lookout: NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}), Records: root, Now: time.Now,
+		Notary: notary,
+		Gate:   "gate-1", Store: s, Live: gate, Numbers: NewMetrics(), Lookout: NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}), Records: root, Now: time.Now,
 		Book: func() *policy.Book { return book },
 		Refresh: func(ctx context.Context) error {
 			facts, err := s.Facts(ctx)

@@ -13,12 +13,12 @@ import (
 // anybody who has kept it elsewhere can tell that no record up to there was
 // changed or taken away since, also where all hashes were made anew.
 type Head struct {
-	Gate      string
-	Link      int64
-	Hash      string
-	Time      time.Time
-	Signer    string // the gate's public key, base64
-	Signature string // base64
+	Gate      string    `json:"gate"`
+	Link      int64     `json:"link"`
+	Hash      string    `json:"hash"`
+	Time      time.Time `json:"time"`
+	Signer    string    `json:"signer"`    // the gate's public key, base64
+	Signature string    `json:"signature"` // base64
 }
 
 const headColumns = "link, gate, at, hash, signer, signature"

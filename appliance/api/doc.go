@@ -29,6 +29,7 @@ type House interface {
 	Grants
 	Inside
 	Records
+	Audit
 	Vitals
 	Credentials
 

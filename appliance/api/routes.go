@@ -20,6 +20,7 @@ var routes = slices.Concat(
 	grantRoutes,
 	insideRoutes,
 	recordRoutes,
+	auditRoutes,
 	credentialRoutes,
 	alertRoutes,
 )

@@ -196,6 +196,14 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.Explain(ctx, Question{Person: "x", Server: "y", At: at})
 			return err
 		},
+		"AuditRows[{By:x Action:grant Object:grant 7 From:2026-12-24 10:00:00.000123 +0000 UTC Until:0001-01-01 00:00:00 +0000 UTC Before:9 Limit:5}]": func(ctx context.Context, h House) error {
+			_, err := h.AuditRows(ctx, AuditFilter{By: "x", Action: "grant", Object: "grant 7", From: at, Before: 9, Limit: 5})
+			return err
+		},
+		"AuditHead[]": func(ctx context.Context, h House) error { _, err := h.AuditHead(ctx); return err },
+		"VerifyAudit[{Recordings:true Head:{}}]": func(ctx context.Context, h House) error {
+			return bodies(h.VerifyAudit(ctx, AuditQuestion{true, "{}"}))
+		},
 		"Alerts[{All:true}]": func(ctx context.Context, h House) error { _, err := h.Alerts(ctx, AlertFilter{true}); return err },
 		"Stats[]":            func(ctx context.Context, h House) error { _, err := h.Stats(ctx); return err },
 		"News[{Kinds:entry,stay After:7}]": func(ctx context.Context, h House) error {

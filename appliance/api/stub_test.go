@@ -210,3 +210,13 @@ func serveOn(t *testing.T, l net.Listener, h House) (stop func()) {
 		}
 	})
 }
+
+func (s *stub) AuditRows(ctx context.Context, f AuditFilter) ([]Change, error) {
+	return []Change{}, s.saw(ctx, "AuditRows", f)
+}
+func (s *stub) AuditHead(ctx context.Context) (AuditHead, error) {
+	return AuditHead{}, s.saw(ctx, "AuditHead")
+}
+func (s *stub) VerifyAudit(ctx context.Context, q AuditQuestion) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "VerifyAudit", q))
+}

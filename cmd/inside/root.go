@@ -79,6 +79,7 @@ gate is, INSIDE_TOKEN_FILE where the token is.
 		c.entriesCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(),
 		c.credentialCommand(), c.caCommand(),
 		c.alertsCommand(),
+		c.auditCommand(),
 	)
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()

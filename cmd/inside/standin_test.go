@@ -35,6 +35,9 @@ type standIn struct {
 	root   *os.Root
 	stop   func()
 	keyDir string // of the data key
+	notary *appliance.Notary
+
+	database string // its URL
 
 	url     string // of the port for tokens
 	bus     *appliance.Bus
@@ -67,12 +70,15 @@ func openGate(t *testing.T, database, dir string) *standIn {
 		t.Fatal(err)
 	}
 	g := &standIn{
-		socket: filepath.Join(dir, "run", "inside.sock"), store: s, root: root, keyDir: filepath.Join(dir, "keys"),
+		socket: filepath.Join(dir, "run", "inside.sock"), database: database, store: s, root: root, keyDir: filepath.Join(dir, "keys"),
 		sessions: map[policy.SessionID]*carried{}, keys: map[netip.AddrPort][]ssh.Signer{},
 	}
 	g.bus = appliance.NewBus(time.Now)
 	g.bearers = appliance.NewBearers(s, time.Now, slog.New(slog.DiscardHandler))
 	if err := g.refresh(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if g.notary, err = appliance.OpenNotary(g.keyDir, "gate-1", s, root, time.Now, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	g.serve(t)
@@ -114,6 +120,7 @@ func (g *standIn) house() *appliance.House {
 	return &appliance.House{
 		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g, Bus: g.bus,
 		Vault:   appliance.OpenVault(g.keyDir),
+		Notary:  g.notary,
 		Numbers: appliance.NewMetrics(), Lookout: appliance.NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}),
 		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
 	}
@@ -124,6 +131,7 @@ func (g *standIn) close() {
 	for id := range g.Sessions() {
 		g.EndSession(id, policy.GateShutdown)
 	}
+	g.notary.Close()
 	g.store.Close()
 	g.root.Close()
 }

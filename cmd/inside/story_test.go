@@ -59,6 +59,10 @@ func TestStories(t *testing.T) {
 					"lose-database": loseDatabase,
 					"grants":        grants,
 					"screen":        screen,
+					"notarize":      notarize,
+					"tamper":        tamper,
+					"spoil":         spoil,
+					"remove":        remove,
 				},
 			})
 		})
