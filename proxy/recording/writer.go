@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -229,7 +228,7 @@ func (w *Writer) write(b []byte) error {
 		return w.err
 	}
 	w.size += int64(len(b))
-	appended.Add(int64(len(b)))
+	ondisk.Appended.Add(int64(len(b)))
 	if !w.dirty {
 		w.dirty = true
 		ondisk.Commit(w)
@@ -271,7 +270,5 @@ func (w *Writer) commit(size int64) error {
 	return nil
 }
 
-var appended atomic.Int64
-
 // Written is how many bytes of recordings this process has written.
-func Written() int64 { return appended.Load() }
+func Written() int64 { return ondisk.Appended.Load() }

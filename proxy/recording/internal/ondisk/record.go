@@ -5,11 +5,15 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"hash/crc32"
+	"sync/atomic"
 	"time"
 )
 
 // RecordSize is the length of a record with its chain.
 const RecordSize = 64
+
+// Appended is how many bytes of recordings this process has written.
+var Appended atomic.Int64
 
 // Castagnoli is the table of CRC-32C.
 var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
