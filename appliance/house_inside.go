@@ -194,7 +194,9 @@ func wireSession(b *policy.Book, now time.Time, se policy.Session, live map[poli
 	}
 	if traffic, here := live[se.ID]; here {
 		wire.Live, wire.In, wire.Out = true, traffic.In, traffic.Out
-		wire.Until, _ = b.Standing(se.Grant, now)
+		wire.Until = b.DecideBy(se.Grant, policy.Flow{
+			Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login, Inside: true,
+		}, now).Until
 	}
 	return wire
 }

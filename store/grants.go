@@ -91,8 +91,8 @@ func checkGrant(g policy.Grant) error {
 	if !g.Revoked.IsZero() {
 		return refuse(ErrInvalid, "a grant cannot begin revoked")
 	}
-	if g.Idle != 0 && (g.Idle < time.Minute || g.Idle > maxIdle || g.Idle%time.Microsecond != 0) {
-		return refuse(ErrInvalid, "an idle time of %s cannot be: use one from 1 minute to 30 days", g.Idle)
+	if g.Idle != 0 && (g.Idle < minIdle || g.Idle > maxIdle || g.Idle%time.Microsecond != 0) {
+		return refuse(ErrInvalid, "an idle time of %s cannot be: use one from 10 seconds to 30 days", g.Idle)
 	}
 	if g.MaxSessions < 0 || g.MaxSessions > maxSessions {
 		return refuse(ErrInvalid, "a grant cannot allow %d sessions at a time: use a number from 1 to %d", g.MaxSessions, maxSessions)
@@ -106,8 +106,9 @@ func checkGrant(g policy.Grant) error {
 	return checkOptional("reason", g.Reason, maxText)
 }
 
-// The longest idle time and the highest number of sessions that mean anything.
+// The idle times and the highest number of sessions that mean anything.
 const (
+	minIdle     = 10 * time.Second
 	maxIdle     = 30 * 24 * time.Hour
 	maxSessions = 10_000
 )
