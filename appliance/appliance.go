@@ -115,6 +115,10 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if err := a.refresh(ctx); err != nil {
 		return err
 	}
+	// Before what a crash left open is closed: how it ended may be in there.
+	if err := a.ledger.open(ctx, filepath.Join(a.cfg.Paths.State, "spool"), a.cfg.Gate.Name); err != nil {
+		return err
+	}
 	orphans, err := a.store.CloseOrphans(ctx, a.cfg.Gate.Name, a.clock.now())
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,23 +14,30 @@ import (
 
 // ledger writes down what has already happened: denied entries, ends of
 // sessions and of stays. Such a line is never lost to a database that is away
-// for a while; it waits here, in order, and nobody new is let in meanwhile.
+// for a while, nor to a crash of the daemon meanwhile; it waits here and in
+// the spool, in order, and nobody new is let in.
 type ledger struct {
 	store   *store.Store
 	log     *slog.Logger
 	metrics *Metrics
 
-	mu      sync.Mutex
-	waiting []func(context.Context) error
-	down    error // what the database said last; nil when it took the last line
-	more    chan struct{}
+	order sync.Mutex // held while a line gets its number and its place
+	spool *spool     // nil where nothing is kept
+	last  int64      // number of the newest line
+
+	mu       sync.Mutex
+	waiting  []line
+	spooled  int64 // number of the newest line in the spool
+	down     error // what the database said last; nil when it took the last line
+	unspools error // why a line could not be spooled; nil when all are
+	more     chan struct{}
 }
 
 const (
 	// ledgerRoom bounds the lines that wait for a database that is away. At
 	// the limit denied entries are no longer kept (they are in the log), ends
 	// of sessions are: there are never more of them than sessions.
-	ledgerRoom = 10_000
+	ledgerRoom = 50_000
 
 	ledgerPause = time.Second // between two tries of a database that is away
 	settling    = time.Second // for those who wait for what is waiting here
@@ -37,6 +45,36 @@ const (
 
 func newLedger(s *store.Store, m *Metrics, log *slog.Logger) *ledger {
 	return &ledger{store: s, log: log, metrics: m, more: make(chan struct{}, 1)}
+}
+
+// open takes up what a crash, or a stop without the database, left in the
+// spool, and writes it down.
+func (l *ledger) open(ctx context.Context, path, gate string) error {
+	spool, left, torn, err := openSpool(path)
+	if err != nil {
+		return err
+	}
+	written, err := l.store.OpenSpool(ctx, spool.id, gate)
+	if err != nil {
+		spool.file.Close()
+		return err
+	}
+	l.spool, l.last = spool, written
+	for _, ln := range left {
+		l.last = max(l.last, ln.N)
+		if ln.N > written {
+			l.waiting = append(l.waiting, ln)
+		}
+	}
+	l.spooled = l.last
+	if torn > 0 {
+		l.log.Warn("a line of the spool was torn by a crash", "spool", path, "bytes", torn)
+	}
+	if n := len(l.waiting); n > 0 {
+		l.log.Info("writing down what was left in the spool", "lines", n)
+		l.drain(ctx)
+	}
+	return l.problem()
 }
 
 // writable reports whether the database took the last line.
@@ -52,6 +90,9 @@ func (l *ledger) lines() int {
 func (l *ledger) problem() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.down == nil {
+		return l.unspools
+	}
 	return l.down
 }
 
@@ -75,27 +116,22 @@ func (l *ledger) deny(e store.Entry) {
 		l.log.Error("denied entry not kept: the database is away and too many wait", "client", e.Client, "dest", e.Dest)
 		return
 	}
-	l.write(func(ctx context.Context) error { return l.store.Deny(ctx, e) })
+	e = e.Readable() // here already, so that what waits has a bound
+	l.write(line{Kind: lineDenied, Entry: &e})
 }
 
 func (l *ledger) leave(id policy.SessionID, end time.Time, why policy.EndCause) {
-	l.write(func(ctx context.Context) error {
-		err := l.store.Leave(ctx, id, end, why)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil // it never came to be
-		}
-		return err
-	})
+	l.write(line{Kind: lineLeft, Session: id, End: end, Why: why})
 }
 
 func (l *ledger) endStay(id policy.StayID, end time.Time, why policy.EndCause) {
-	l.write(func(ctx context.Context) error { return l.store.EndStay(ctx, id, end, why) })
+	l.write(line{Kind: lineStay, Stay: id, End: end, Why: why})
 }
 
 // settle waits until what waits now has been written, but not long.
 func (l *ledger) settle(ctx context.Context) {
 	written := make(chan struct{})
-	l.write(func(context.Context) error { close(written); return nil })
+	l.write(line{Kind: lineSettled, written: written})
 	select {
 	case <-written:
 	case <-time.After(settling):
@@ -104,14 +140,52 @@ func (l *ledger) settle(ctx context.Context) {
 }
 
 func (l *ledger) audit(by, action, object, detail string) {
-	l.write(func(ctx context.Context) error { return l.store.Audit(ctx, by, action, object, detail) })
+	l.write(line{Kind: lineAudit, By: by, Action: action, Object: object, Detail: detail})
 }
 
-func (l *ledger) write(line func(context.Context) error) {
+func (l *ledger) write(ln line) {
+	l.order.Lock()
+	defer l.order.Unlock()
+	if ln.Kind != lineSettled {
+		l.last++
+		ln.N = l.last
+	}
+	l.mu.Lock()
+	l.waiting = append(l.waiting, ln)
+	l.wake()
+	l.mu.Unlock()
+	l.keep()
+}
+
+// keep puts what waits and is not in the spool there, in its order. order is
+// held; the lock that decisions need is not, while the disk is asked.
+func (l *ledger) keep() {
+	if l.spool == nil {
+		return
+	}
+	l.mu.Lock()
+	var missing []line
+	for i := len(l.waiting) - 1; i >= 0 && (l.waiting[i].N > l.spooled || l.waiting[i].Kind == lineSettled); i-- {
+		if l.waiting[i].Kind != lineSettled {
+			missing = append(missing, l.waiting[i])
+		}
+	}
+	l.mu.Unlock()
+	var failed error
+	for _, ln := range slices.Backward(missing) {
+		if failed = l.spool.append(ln); failed != nil {
+			break
+		}
+		l.mu.Lock()
+		l.spooled = ln.N
+		l.mu.Unlock()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting = append(l.waiting, line)
-	l.wake()
+	if failed != nil && l.unspools == nil {
+		l.log.Error("the spool does not take lines: nobody new is let in", "error", failed)
+	}
+	l.unspools = failed
 }
 
 func (l *ledger) wake() {
@@ -132,14 +206,34 @@ func (l *ledger) run(ctx context.Context) {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeDown)
 			defer cancel()
 			l.drain(last)
+			l.secure()
 			return
 		case <-l.more:
 		case <-pulse.C:
+			l.secure()
 			l.probe(ctx)
 		}
 		if l.writable() {
 			l.drain(ctx)
 		}
+	}
+}
+
+// secure puts what the database has not taken on the disk.
+func (l *ledger) secure() {
+	if l.spool == nil {
+		return
+	}
+	if l.problem() != nil {
+		l.order.Lock()
+		l.keep()
+		l.order.Unlock()
+	}
+	if l.lines() == 0 || !l.spool.dirty.Load() {
+		return
+	}
+	if err := l.spool.sync(); err != nil {
+		l.log.Error("the spool is not on the disk", "error", err)
 	}
 }
 
@@ -167,22 +261,69 @@ func (l *ledger) drain(ctx context.Context) {
 		l.mu.Lock()
 		if len(l.waiting) == 0 {
 			l.mu.Unlock()
+			l.tidy()
 			return
 		}
-		line := l.waiting[0]
+		ln := l.waiting[0]
 		l.mu.Unlock()
 		one, cancel := context.WithTimeout(ctx, writeDown)
-		err := line(one)
+		err := l.writeDown(one, ln)
 		cancel()
-		if err != nil {
+		if isOutage(err) {
 			if ctx.Err() == nil {
 				l.failed(err)
 			}
 			return
 		}
+		if err != nil {
+			l.log.Error("a line cannot be written down as it is", "line", ln, "error", err)
+		}
 		l.mu.Lock()
-		l.waiting[0] = nil
+		l.waiting[0] = line{}
 		l.waiting = l.waiting[1:]
 		l.mu.Unlock()
 	}
+}
+
+// tidy cuts the spool when it has grown and nothing waits.
+func (l *ledger) tidy() {
+	if l.spool == nil {
+		return
+	}
+	l.order.Lock()
+	defer l.order.Unlock()
+	if l.lines() > 0 || l.spool.size < spoolSlack {
+		return
+	}
+	if err := l.spool.clear(); err != nil {
+		l.log.Error("the spool could not be cut", "error", err)
+	}
+}
+
+// writeDown writes one line, unless that was done before the daemon crashed or
+// the connection broke.
+func (l *ledger) writeDown(ctx context.Context, ln line) error {
+	write := func(ctx context.Context) error {
+		switch ln.Kind {
+		case lineDenied:
+			return l.store.Deny(ctx, *ln.Entry)
+		case lineLeft:
+			err := l.store.Leave(ctx, ln.Session, ln.End, ln.Why)
+			if errors.Is(err, store.ErrNotFound) {
+				return nil // it never came to be
+			}
+			return err
+		case lineStay:
+			return l.store.EndStay(ctx, ln.Stay, ln.End, ln.Why)
+		case lineAudit:
+			return l.store.Audit(ctx, ln.By, ln.Action, ln.Object, ln.Detail)
+		case lineSettled:
+			close(ln.written)
+		}
+		return nil
+	}
+	if l.spool == nil || ln.Kind == lineSettled {
+		return write(ctx)
+	}
+	return l.store.Once(ctx, l.spool.id, ln.N, write)
 }

@@ -32,6 +32,9 @@ func (s *Store) reading(ctx context.Context, f func(context.Context, *sql.Tx) er
 // what must not happen twice is guarded by a row lock or a unique index, taken
 // first, and every later statement sees what was committed before it.
 func (s *Store) writing(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
+	if line, ok := ctx.Value(onceKey{}).(spoolLine); ok {
+		f = line.first(f)
+	}
 	return s.repeat(ctx, s.write, &sql.TxOptions{}, f)
 }
 
