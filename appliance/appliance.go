@@ -112,6 +112,9 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 		policy.SSH: a.ssh,
 		policy.RDP: notServed{},
 	}
+	if err := a.noteSettings(ctx); err != nil {
+		return err
+	}
 	if err := a.refresh(ctx); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -32,12 +33,28 @@ func (h *House) ImportHostKey(ctx context.Context, server string, k api.Imported
 	if block, _ := pem.Decode([]byte(k.PrivateKey)); block == nil {
 		return api.HostKeyList{}, invalid("give the server's /etc/ssh/ssh_host_ed25519_key or another of its keys", "this is not a private key in PEM")
 	}
-	key, err := h.Keys.Import(dest, []byte(k.PrivateKey))
-	if err != nil {
-		return api.HostKeyList{}, invalid("give a private host key without a passphrase", "%v", err)
+	private, err := parsePrivateKey([]byte(k.PrivateKey))
+	var key ssh.Signer
+	if err == nil {
+		key, err = ssh.NewSignerFromSigner(private)
 	}
-	if err := h.Store.Audit(ctx, api.By(ctx), "host-key.import", "server "+s.Name, fmt.Sprintf("%s %s", dest, ssh.FingerprintSHA256(key))); err != nil {
+	if err != nil {
+		return api.HostKeyList{}, invalid("give a private host key without a passphrase", "host key for %s: %v", dest, err)
+	}
+	was, err := h.hostKeyList(ctx, s, dest)
+	if err != nil {
+		return api.HostKeyList{}, err
+	}
+	// Written down first: a key that is shown and that nobody knows who
+	// imported would be worse than a row about one that is not.
+	imported := wireKey(key.PublicKey())
+	err = h.Store.AuditChange(ctx, api.By(ctx), "host-key.import", "server "+s.Name, fmt.Sprintf("%s %s", dest, imported.Fingerprint), was.Gate, []api.PublicKey{imported})
+	if err != nil {
 		return api.HostKeyList{}, asProblem(err, "")
+	}
+	if _, err := h.Keys.Import(dest, []byte(k.PrivateKey)); err != nil {
+		failed := h.Store.Audit(ctx, api.By(ctx), "host-key.import-failed", "server "+s.Name, fmt.Sprintf("%s %s: %v", dest, imported.Fingerprint, err))
+		return api.HostKeyList{}, api.NewProblem(api.CodeUnavailable, errors.Join(err, failed).Error(), "inside status")
 	}
 	return h.hostKeyList(ctx, s, dest)
 }
@@ -51,15 +68,13 @@ func (h *House) TrustHostKeys(ctx context.Context, server string, k api.TrustedK
 	if err != nil {
 		return api.HostKeyList{}, err
 	}
-	removed, err := h.Store.ForgetHostKeys(ctx, api.By(ctx), dest)
+	var trusted []store.HostKey
+	for _, key := range keys {
+		trusted = append(trusted, store.HostKey{Type: key.Type(), Key: key.Marshal(), Pinned: h.Now()})
+	}
+	removed, err := h.Store.TrustHostKeys(ctx, api.By(ctx), dest, trusted)
 	if err != nil {
 		return api.HostKeyList{}, asProblem(err, "")
-	}
-	for _, key := range keys {
-		err := h.Store.PinHostKey(ctx, store.HostKey{Addr: dest, Type: key.Type(), Key: key.Marshal(), Pinned: h.Now(), By: api.By(ctx)})
-		if err != nil {
-			return api.HostKeyList{}, asProblem(err, "inside server host-key forget "+s.Name)
-		}
 	}
 	h.Lookout.keyRight(dest)
 	list, err := h.hostKeyList(ctx, s, dest)

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,32 @@ const auditColumns = "id, at, actor, action, object, detail, was, became, link, 
 // in the same transaction as the change.
 func (s *Store) Audit(ctx context.Context, by, action, object, detail string) error {
 	return s.note(ctx, by, deed{action: action, object: object, detail: detail})
+}
+
+// AuditChange appends a row about a thing that the store does not keep, with
+// the thing before and after; nil is none. It must hold no secret.
+func (s *Store) AuditChange(ctx context.Context, by, action, object, detail string, was, became any) error {
+	return s.note(ctx, by, deed{action: action, object: object, detail: detail, was: was, became: became})
+}
+
+// AuditState appends a row if the thing is not as the last row of this action
+// and object left it.
+func (s *Store) AuditState(ctx context.Context, by, action, object, detail string, is any) error {
+	became, err := canonical(is)
+	if err != nil {
+		return err
+	}
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		last, err := one(ctx, tx, text, nil, "SELECT became FROM audit WHERE object = $1 AND action = $2 ORDER BY id DESC LIMIT 1", object, action)
+		if err != nil || last == became {
+			return err
+		}
+		d := deed{action: action, object: object, detail: detail, became: is}
+		if last != "" {
+			d.was = json.RawMessage(last)
+		}
+		return writeDown(ctx, tx, by, d)
+	})
 }
 
 // note appends a row in a transaction of its own.

@@ -116,16 +116,5 @@ const actionGateKey = "gate.key"
 // known already.
 func (s *Store) RegisterKey(ctx context.Context, gate string, key ed25519.PublicKey) error {
 	fact := keyFact{Gate: gate, Key: base64.StdEncoding.EncodeToString(key)}
-	became, err := canonical(fact)
-	if err != nil {
-		return err
-	}
-	object := "gate " + gate
-	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		last, err := one(ctx, tx, text, nil, "SELECT became FROM audit WHERE object = $1 AND action = $2 ORDER BY id DESC LIMIT 1", object, actionGateKey)
-		if err != nil || last == became {
-			return err
-		}
-		return writeDown(ctx, tx, gateActor(gate), deed{action: actionGateKey, object: object, detail: "signs with " + fact.Key, became: fact})
-	})
+	return s.AuditState(ctx, gateActor(gate), actionGateKey, "gate "+gate, "signs with "+fact.Key, fact)
 }

@@ -61,20 +61,8 @@ func keyText(key []byte) string { return base64.StdEncoding.EncodeToString(key) 
 // PinHostKey remembers a key; one of the same address and type that differs
 // is ErrConflict, the same one again is no error. A zero Pinned is now.
 func (s *Store) PinHostKey(ctx context.Context, k HostKey) error {
-	if !k.Addr.IsValid() {
-		return refuse(ErrInvalid, "a host key without an address cannot be pinned")
-	}
-	if err := checkText("type of the host key", k.Type, maxName); err != nil {
+	if err := checkHostKey(&k); err != nil {
 		return err
-	}
-	if err := checkText("who pins the host key", k.By, maxName); err != nil {
-		return err
-	}
-	if len(k.Key) == 0 || len(k.Key) > maxHostKey {
-		return refuse(ErrInvalid, "host key of %s has %d bytes: 1 to %d are kept", k.Addr, len(k.Key), maxHostKey)
-	}
-	if k.Pinned.IsZero() {
-		k.Pinned = time.Now()
 	}
 	addr, key := addrPortText(k.Addr), keyText(k.Key)
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
@@ -103,6 +91,71 @@ func (s *Store) PinHostKey(ctx context.Context, k HostKey) error {
 		}
 		return nil
 	})
+}
+
+func checkHostKey(k *HostKey) error {
+	if !k.Addr.IsValid() {
+		return refuse(ErrInvalid, "a host key without an address cannot be pinned")
+	}
+	if err := checkText("type of the host key", k.Type, maxName); err != nil {
+		return err
+	}
+	if err := checkText("who pins the host key", k.By, maxName); err != nil {
+		return err
+	}
+	if len(k.Key) == 0 || len(k.Key) > maxHostKey {
+		return refuse(ErrInvalid, "host key of %s has %d bytes: 1 to %d are kept", k.Addr, len(k.Key), maxHostKey)
+	}
+	if k.Pinned.IsZero() {
+		k.Pinned = time.Now()
+	}
+	return nil
+}
+
+// TrustHostKeys pins keys, at most one of a type, in place of all that were
+// pinned for an address, and says how many those were. Whatever happens in
+// between, there are the old keys or the new ones.
+func (s *Store) TrustHostKeys(ctx context.Context, by string, addr netip.AddrPort, keys []HostKey) (removed int, err error) {
+	if len(keys) == 0 {
+		return 0, refuse(ErrInvalid, "there is no host key to trust for %s: forget its keys instead", addr)
+	}
+	keys = slices.Clone(keys)
+	for i := range keys {
+		k := &keys[i]
+		k.Addr, k.By = addr, by
+		if err := checkHostKey(k); err != nil {
+			return 0, err
+		}
+		if slices.ContainsFunc(keys[:i], func(o HostKey) bool { return o.Type == k.Type }) {
+			return 0, refuse(ErrConflict, "two host keys of %s are of the type %s: one can be trusted", addr, k.Type)
+		}
+	}
+	err = s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		had, err := pinnedKeys(ctx, tx, addr)
+		if err != nil {
+			return err
+		}
+		removed = len(had)
+		if _, err := tx.ExecContext(ctx, "DELETE FROM host_keys WHERE addr = $1", addrPortText(addr)); err != nil {
+			return err
+		}
+		detail := "trusted"
+		for _, k := range keys {
+			// Another gate may have seen a key since: the admin's word counts.
+			_, err := tx.ExecContext(ctx, "INSERT INTO host_keys ("+hostKeyColumns+`) VALUES ($1, $2, $3, $4, $5)
+				ON CONFLICT (addr, key_type) DO UPDATE SET public_key = excluded.public_key, pinned = excluded.pinned, pinned_by = excluded.pinned_by`,
+				addrPortText(addr), k.Type, keyText(k.Key), micros(k.Pinned), k.By)
+			if err != nil {
+				return err
+			}
+			detail += " " + k.Type + " " + keyText(k.Key)
+		}
+		return writeDown(ctx, tx, by, deed{
+			action: "host-key.trust", object: "host key of " + addrPortText(addr), detail: detail,
+			was: knownHostKeys(had), became: knownHostKeys(keys),
+		})
+	})
+	return removed, err
 }
 
 // ForgetHostKeys unpins all keys of an address and says how many.

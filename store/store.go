@@ -34,6 +34,9 @@ type Store struct {
 	changed chan struct{} // closed and replaced after each change of facts made here
 }
 
+// Database names the database for people, without its password.
+func (s *Store) Database() string { return s.database }
+
 // A refusal is an error for humans that is one of the sentinels without
 // repeating its word.
 type refusal struct {

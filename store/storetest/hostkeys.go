@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/pawelmojski/inside/store"
@@ -60,6 +61,33 @@ var hostKeys = []proof{
 			s.same(n, 0)
 		})
 		s.check(s.PinHostKey(s.ctx, store.HostKey{Addr: dest, Type: "ssh-rsa", Key: []byte("new"), By: by}))
+	}},
+	{"keys that are trusted take the place of all others, in one deed", func(s *subject) {
+		for _, typ := range []string{"ssh-ed25519", "ssh-rsa"} {
+			s.check(s.PinHostKey(s.ctx, store.HostKey{Addr: dest, Type: typ, Key: []byte("key"), By: "first-sight"}))
+		}
+		before := s.lastDeed().ID
+		trusted := []store.HostKey{{Type: "ecdsa", Key: []byte("new"), Pinned: noon}, {Type: "ssh-rsa", Key: []byte("new"), Pinned: noon}}
+		n, err := s.TrustHostKeys(s.ctx, by, mapped(dest), trusted)
+		s.check(err)
+		row := s.lastDeed()
+		if n != 2 || row.ID != before+1 || row.Action != "host-key.trust" || !strings.Contains(row.Was, `"by":"first-sight"`) || !strings.Contains(row.Became, `"key":"bmV3"`) {
+			s.Errorf("removed %d, audit says %+v", n, row)
+		}
+		got, err := s.HostKeys(s.ctx, dest)
+		s.check(err)
+		for i := range trusted {
+			trusted[i].Addr, trusted[i].By = dest, by
+		}
+		s.same(got, trusted)
+		s.unchanged(func() {
+			_, err = s.TrustHostKeys(s.ctx, by, dest, nil)
+			s.refused(err, store.ErrInvalid, "10.30.0.140:22")
+			_, err = s.TrustHostKeys(s.ctx, by, dest, append(trusted, trusted[0]))
+			s.refused(err, store.ErrConflict, "ecdsa")
+			_, err = s.TrustHostKeys(s.ctx, by, dest, []store.HostKey{{Type: "t"}})
+			s.refused(err, store.ErrInvalid, "0 bytes")
+		})
 	}},
 	{"a host key that cannot be is refused", func(s *subject) {
 		for mentions, k := range map[string]store.HostKey{
