@@ -82,6 +82,7 @@ type settings struct {
 	store     string // the URL; embedded SQLite unless given
 	state     string // the folder; one of the house's own unless given
 	minFree   string // "0%" unless given
+	listen    string // of the API; the socket only unless given
 	more      string // further tables of the configuration
 	before    string // a shell command in the daemon's own mounts, before it starts
 }
@@ -144,10 +145,10 @@ run = %q
 [recordings]
 min_free = %q
 [api]
-listen = ""
+listen = %q
 %s
 `, nettest.ClientSide, nettest.BackendNet4, nettest.BackendNet6, or(s.source, "gateway"), s.intercept,
-		s.store, state, h.run(), or(s.minFree, "0%"), s.more))
+		s.store, state, h.run(), or(s.minFree, "0%"), s.listen, s.more))
 }
 
 func (h *house) run() string    { return filepath.Join(h.dir, "run") }
