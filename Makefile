@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-BINARIES := bin/insided bin/inside
+BINARIES := bin/insided bin/inside bin/inside-render
 STATICCHECK := $(GO) tool -modfile=packaging/tools/go.mod staticcheck
 BENCHSTAT := $(GO) tool -modfile=packaging/tools/go.mod benchstat
 

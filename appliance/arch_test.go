@@ -27,6 +27,7 @@ var architecture = []struct {
 	{"netfilter", []string{module + "policy", module + "proxy", module + "store", module + "appliance"}, "the kernel side knows packets, not people"},
 	{"appliance/api", []string{module + "store", module + "proxy", module + "netfilter"}, "the command line links the API and must stay small"},
 	{"cmd/inside", []string{module + "store", module + "netfilter", module + "proxy/sshentry"}, "the command line uses nothing but the API"},
+	{"cmd/inside-render", []string{"net", "net/http", module + "store", module + "netfilter", module + "appliance", module + "policy"}, "what decodes strangers' pictures offline has no network and knows nobody"},
 	{"", []string{"github.com/tomatome/grdp"}, "GPL-3.0, and it panics on two bytes from a peer: nothing that is shipped links it"},
 }
 

@@ -143,6 +143,9 @@ func (s *Screen) Changed() []image.Rectangle {
 	return c
 }
 
+// Dirty says whether Changed would return anything.
+func (s *Screen) Dirty() bool { return len(s.changed) > 0 }
+
 // Frame writes the screen with the notice and, if wanted, the pointer over it
 // to dst, which must be as large.
 func (s *Screen) Frame(dst Picture, pointer bool) {

@@ -147,13 +147,13 @@ func events(block []byte, at time.Duration, yield func(Event) bool) (more bool, 
 	for len(block) > 0 {
 		dt, n := binary.Uvarint(block)
 		if n <= 0 || n == len(block) || dt > math.MaxInt64/2000 {
-			return false, errBlock
+			return false, ErrBlock
 		}
 		e := Event{Kind: Kind(block[n])}
 		block = block[n+1:]
 		length, n := binary.Uvarint(block)
 		if n <= 0 || length > uint64(len(block)-n) {
-			return false, errBlock
+			return false, ErrBlock
 		}
 		e.Data, block = block[n:n+int(length)], block[n+int(length):]
 		at += time.Duration(dt) * time.Microsecond
@@ -165,7 +165,17 @@ func events(block []byte, at time.Duration, yield func(Event) bool) (more bool, 
 	return true, nil
 }
 
-var errBlock = errors.New("an event of a block is cut")
+// ErrBlock says that a block, though it is as it was written, holds no events.
+var ErrBlock = errors.New("an event of a block is cut")
+
+// Size returns the size of the desktop from the event on, if it says one.
+func (e Event) Size() (w, h int, ok bool) {
+	if (e.Kind != Resize || len(e.Data) != 4) && (e.Kind != Keyframe || len(e.Data) < 4) {
+		return 0, 0, false
+	}
+	w, h = int(binary.LittleEndian.Uint16(e.Data)), int(binary.LittleEndian.Uint16(e.Data[2:]))
+	return w, h, screen.CheckSize(w, h) == nil
+}
 
 const (
 	tailHead = 8
