@@ -153,7 +153,7 @@ func (v *Vault) read(mayMake bool) (text []byte, from string, err error) {
 		}
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("the key %s is gone: bring it back from a backup and restart insided, or remove the credentials and add them again", v.file)
+		err = fmt.Errorf("the key %s is missing: bring it back from a backup, or from another gate of the same database, or remove the credentials and add them again", v.file)
 	}
 	return text, v.file, err
 }

@@ -29,7 +29,7 @@ and then here: inside ca user trust web
 
 After --rotate both keys are printed: the new one signs, and the old one as well
 for servers that do not know the new one, until the next --rotate.`,
-		Args: noSuchCommand,
+		Args: noSuchCommand, SuggestionsMinimumDistance: nearEnough,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cas, err := c.house().UserCA(cmd.Context())
 			if err == nil && (rotate || len(cas) == 0) {

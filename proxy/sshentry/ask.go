@@ -197,6 +197,9 @@ func (s *session) explain() {
 	if askable(s.f.approach.offered) != "" {
 		s.write("  ssh -o PubkeyAuthentication=no " + to + "\n")
 	}
+	if s.f.keyring != nil && len(s.f.keyring.Held()) > 0 {
+		s.write("  or have the administrator of this gateway register the key you came with\n")
+	}
 }
 
 // write shows text of ours before the relay runs, recorded like any other.
