@@ -126,7 +126,10 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := a.records.recover(orphans, a.clock.now()); err != nil {
+	err = a.records.recover(orphans, a.clock.now(), func(id policy.SessionID, carried Traffic) error {
+		return a.store.Carry(ctx, id, carried)
+	})
+	if err != nil {
 		a.log.Error("recordings of a crashed gate not all recovered", "error", err)
 	}
 	return a.live.resume(ctx)

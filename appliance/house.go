@@ -59,8 +59,8 @@ type Errands interface {
 	TakeOut(ctx context.Context, e store.Enrolment, own store.Credential, client netip.AddrPort) (gone string, err error)
 }
 
-// Traffic is what a session has carried between gate and server, in bytes.
-type Traffic struct{ In, Out int64 }
+// Traffic is what a session has carried so far.
+type Traffic = policy.Carried
 
 // Keys are the SSH host keys the gate shows in a server's name.
 type Keys interface {

@@ -40,30 +40,6 @@ func (h *House) openSessions(ctx context.Context) ([]policy.Session, error) {
 	return open, nil
 }
 
-func (h *House) Stays(ctx context.Context, f api.StayFilter) ([]api.Stay, error) {
-	limit := limitOf(f.Limit)
-	if !f.All && f.Limit == 0 {
-		limit = 0 // nobody inside is overlooked
-	}
-	stays, err := h.Store.Stays(ctx, !f.All, limit)
-	if err != nil {
-		return nil, asProblem(err, "")
-	}
-	open, err := h.openSessions(ctx)
-	if err != nil {
-		return nil, err
-	}
-	present := map[policy.StayID]int{}
-	for _, se := range open {
-		present[se.Stay]++
-	}
-	wire := make([]api.Stay, 0, len(stays))
-	for _, st := range stays {
-		wire = append(wire, h.wireStay(st, present[st.ID]))
-	}
-	return wire, nil
-}
-
 // EndStay ends a stay by an admin's will. The grant is not touched: the person
 // may come in again, with a new stay.
 func (h *House) EndStay(ctx context.Context, id string) (api.Stay, error) {
@@ -87,24 +63,10 @@ func (h *House) EndStay(ctx context.Context, id string) (api.Stay, error) {
 	return h.wireStay(st, 0), nil
 }
 
-func (h *House) wireStay(st policy.Stay, sessions int) api.Stay {
-	b := h.Book()
-	names := namer{b}
-	wire := api.Stay{
-		ID: string(st.ID), Person: names.person(st.Person), PersonID: string(st.Person),
-		Grant: string(st.Grant), Where: names.where(st.Grant),
-		Start: st.Start, End: st.End, Present: sessions > 0, Sessions: sessions,
-	}
-	if st.End.IsZero() {
-		wire.Until, _ = b.Standing(st.Grant, h.Now())
-	} else {
-		wire.Cause, wire.Sentence = string(st.Cause), st.Cause.Error()
-	}
-	return wire
-}
-
 func (h *House) Sessions(ctx context.Context, f api.SessionFilter) ([]api.Session, error) {
-	sessions, err := h.Store.Sessions(ctx, store.SessionFilter{Stay: policy.StayID(f.Stay), Open: !f.All, Limit: limitOf(f.Limit)})
+	sessions, err := h.Store.Sessions(ctx, store.SessionFilter{
+		Stay: policy.StayID(f.Stay), Open: !f.All, After: policy.SessionID(f.After), Limit: limitOf(f.Limit),
+	})
 	if err != nil {
 		return nil, asProblem(err, "inside stays --all")
 	}
@@ -131,7 +93,15 @@ func (h *House) Session(ctx context.Context, id string) (api.Session, error) {
 	if err != nil {
 		return api.Session{}, err
 	}
-	return h.wireSession(se, h.Live.Sessions()), nil
+	moves, err := h.Store.Moves(ctx, se.ID)
+	if err != nil {
+		return api.Session{}, asProblem(err, "")
+	}
+	wire := h.wireSession(se, h.Live.Sessions())
+	for _, m := range moves {
+		wire.Moved = append(wire.Moved, api.Left{Stay: string(m.Stay), Grant: string(m.Grant), Time: m.Time})
+	}
+	return wire, nil
 }
 
 // KillSession ends one session; the stay goes on and the person may connect
@@ -186,14 +156,14 @@ func wireSession(b *policy.Book, now time.Time, se policy.Session, live map[poli
 		Person: names.person(se.Person), PersonID: string(se.Person),
 		Server: names.server(se.Server), ServerID: string(se.Server),
 		Protocol: string(se.Protocol), Login: se.Login, Client: se.Client.String(), Dest: se.Dest.String(),
-		Gate: se.Gate, Start: se.Start, End: se.End,
+		Gate: se.Gate, Start: se.Start, End: se.End, Carried: api.Carried(se.Carried),
 	}
 	if !se.End.IsZero() {
 		wire.Cause, wire.Sentence = string(se.Cause), se.Cause.Error()
 		return wire
 	}
 	if traffic, here := live[se.ID]; here {
-		wire.Live, wire.In, wire.Out = true, traffic.In, traffic.Out
+		wire.Live, wire.Carried = true, api.Carried(traffic)
 		wire.Until = b.DecideBy(se.Grant, policy.Flow{
 			Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login, Inside: true,
 		}, now).Until

@@ -19,7 +19,11 @@ import (
 )
 
 func (h *House) Entries(ctx context.Context, f api.EntryFilter) ([]api.Entry, error) {
-	entries, err := h.Store.Entries(ctx, limitOf(f.Limit))
+	filter, err := h.entryFilter(f)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := h.Store.Entries(ctx, filter)
 	if err != nil {
 		return nil, asProblem(err, "")
 	}
@@ -40,6 +44,33 @@ func wireEntry(names namer, e store.Entry) api.Entry {
 		Grant: string(e.Grant), Session: string(e.Session),
 		Allowed: e.Denial == "", Denial: string(e.Denial), Sentence: e.Denial.Sentence(), Detail: e.Detail,
 	}
+}
+
+func (h *House) entryFilter(f api.EntryFilter) (found store.EntryFilter, err error) {
+	found = store.EntryFilter{Limit: limitOf(f.Limit), Allowed: f.Answer == "allowed", Denied: f.Answer == "denied"}
+	if f.Answer != "" && !found.Allowed && !found.Denied {
+		return found, invalid("", "%.40q is no answer to an entry: they are allowed or denied", f.Answer)
+	}
+	if f.Person != "" {
+		p, err := h.personNamed(f.Person)
+		if err != nil {
+			return found, err
+		}
+		found.Person = p.ID
+	}
+	if f.Server != "" {
+		s, err := h.serverNamed(f.Server)
+		if err != nil {
+			return found, err
+		}
+		found.Server = s.ID
+	}
+	if f.After != "" {
+		if found.After, err = strconv.ParseInt(f.After, 10, 64); err != nil || found.After < 1 {
+			return found, invalid("inside entries", "%.40q is no entry: after takes the number of the last one seen", f.After)
+		}
+	}
+	return found, nil
 }
 
 // folder opens the folder a session's records lie in.

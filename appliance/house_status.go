@@ -6,6 +6,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
 )
 
 // lookTime bounds how long the status waits for the database.
@@ -34,7 +35,7 @@ func (h *House) Status(ctx context.Context) (api.Status, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	stays, err := h.Store.Stays(ctx, true, 0)
+	stays, err := h.Store.Stays(ctx, store.StayFilter{Open: true})
 	if err != nil {
 		s.Database = api.Part{Detail: err.Error()}
 		return s, nil

@@ -120,8 +120,8 @@ func (l *ledger) deny(e store.Entry) {
 	l.write(line{Kind: lineDenied, Entry: &e})
 }
 
-func (l *ledger) leave(id policy.SessionID, end time.Time, why policy.EndCause) {
-	l.write(line{Kind: lineLeft, Session: id, End: end, Why: why})
+func (l *ledger) leave(id policy.SessionID, end time.Time, why policy.EndCause, carried policy.Carried) {
+	l.write(line{Kind: lineLeft, Session: id, End: end, Why: why, Carried: carried})
 }
 
 func (l *ledger) endStay(id policy.StayID, end time.Time, why policy.EndCause) {
@@ -308,7 +308,7 @@ func (l *ledger) writeDown(ctx context.Context, ln line) error {
 		case lineDenied:
 			return l.store.Deny(ctx, *ln.Entry)
 		case lineLeft:
-			err := l.store.Leave(ctx, ln.Session, ln.End, ln.Why)
+			err := l.store.Leave(ctx, ln.Session, ln.End, ln.Why, ln.Carried)
 			if errors.Is(err, store.ErrNotFound) {
 				return nil // it never came to be
 			}

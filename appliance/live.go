@@ -7,6 +7,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
 )
 
 // live knows who is inside right now: the sessions this gate carries and the
@@ -210,7 +211,7 @@ func (l *live) openStays() int {
 
 // resume takes the stays up that were open when the daemon ended.
 func (l *live) resume(ctx context.Context) error {
-	stays, err := l.house.store.Stays(ctx, true, allStays)
+	stays, err := l.house.store.Stays(ctx, store.StayFilter{Open: true})
 	if err != nil {
 		return err
 	}
@@ -219,5 +220,3 @@ func (l *live) resume(ctx context.Context) error {
 	}
 	return nil
 }
-
-const allStays = 1 << 30

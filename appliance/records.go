@@ -98,8 +98,8 @@ func (r *records) discard(se policy.Session) {
 }
 
 // recover cuts what a crash left torn in the folders of these sessions and
-// ends it, so that it plays and says so.
-func (r *records) recover(sessions []policy.Session, now time.Time) error {
+// ends it, so that it plays and says so; keep is given what each carried.
+func (r *records) recover(sessions []policy.Session, now time.Time, keep func(policy.SessionID, Traffic) error) error {
 	var failed []error
 	for _, se := range sessions {
 		dir, err := r.root.OpenRoot(folder(se))
@@ -110,7 +110,8 @@ func (r *records) recover(sessions []policy.Session, now time.Time) error {
 			failed = append(failed, err)
 			continue
 		}
-		failed = append(failed, recoverFolder(dir, now))
+		carried, unread := carriedIn(dir)
+		failed = append(failed, recoverFolder(dir, now), unread, keep(se.ID, carried))
 		dir.Close()
 	}
 	return errors.Join(failed...)

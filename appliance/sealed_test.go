@@ -293,7 +293,7 @@ func TestSessionsAreSealedWhenTheyHaveEnded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Store.Leave(ctx, se.ID, time.Now(), policy.ClientLeft); err != nil {
+	if err := h.Store.Leave(ctx, se.ID, time.Now(), policy.ClientLeft, policy.Carried{}); err != nil {
 		t.Fatal(err)
 	}
 	if rows := seals(); len(rows) != 0 {
@@ -314,7 +314,7 @@ func TestSessionsAreSealedWhenTheyHaveEnded(t *testing.T) {
 func TestASessionWithoutAFolderIsSealedAsThat(t *testing.T) {
 	h, _, ctx := newHouse(t)
 	se := entered(t, h, ctx, "gate-1")
-	if err := h.Store.Leave(ctx, se.ID, time.Now(), policy.Failed); err != nil {
+	if err := h.Store.Leave(ctx, se.ID, time.Now(), policy.Failed, policy.Carried{}); err != nil {
 		t.Fatal(err)
 	}
 	h.Notary.Round(ctx)

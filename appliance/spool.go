@@ -46,6 +46,7 @@ type line struct {
 	Stay    policy.StayID    `json:"stay,omitempty"`
 	End     time.Time        `json:"end,omitzero"`
 	Why     policy.EndCause  `json:"why,omitempty"`
+	Carried policy.Carried   `json:"carried,omitzero"`
 	By      string           `json:"by,omitempty"`
 	Action  string           `json:"action,omitempty"`
 	Object  string           `json:"object,omitempty"`

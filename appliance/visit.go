@@ -54,6 +54,7 @@ type visit struct {
 	dir     *os.Root
 	log     *recording.Log
 	server  net.Conn
+	seen    Traffic // without the bytes
 	timers  []*time.Timer
 	// The deadlines of both sockets: the first of the two counts.
 	endDeadline, idleDeadline time.Time
@@ -158,7 +159,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	}
 	if err != nil {
 		v.house.ledger.failed(err)
-		v.house.ledger.leave(se.ID, se.Start, policy.Failed) // should it stand there all the same
+		v.house.ledger.leave(se.ID, se.Start, policy.Failed, policy.Carried{}) // should it stand there all the same
 		log.Close()
 		dir.Close()
 		v.house.records.discard(se)
@@ -229,6 +230,9 @@ func (v *visit) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		c = &counted{TCPConn: tcp}
+	}
 	v.mu.Lock()
 	v.server = c
 	v.mu.Unlock()
@@ -257,14 +261,19 @@ func (v *visit) Record(channel int, h recording.Header) (*recording.Writer, erro
 	w, err := recording.Create(dir, castName(channel), h)
 	if err != nil {
 		v.house.log.Error("recording could not be opened", "session", se.ID, "error", err)
+		return nil, err
 	}
-	return w, err
+	v.mu.Lock()
+	v.seen.Recordings++
+	v.mu.Unlock()
+	return w, nil
 }
 
 // Note implements proxy.Visit.
 func (v *visit) Note(e recording.Event) error {
 	v.mu.Lock()
 	log := v.log
+	see(&v.seen, e)
 	v.mu.Unlock()
 	if log == nil {
 		return errNotAdmitted
@@ -332,7 +341,8 @@ func (v *visit) leave(err error) {
 	}
 	v.house.log.Info("left", "session", se.ID, "stay", se.Stay, "cause", string(why), "error", err)
 	se.End, se.Cause = v.house.clock.now(), why
-	v.house.ledger.leave(se.ID, se.End, why)
+	se.Carried = v.traffic()
+	v.house.ledger.leave(se.ID, se.End, why, se.Carried)
 	v.house.tellLeft(se)
 }
 

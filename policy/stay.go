@@ -30,6 +30,10 @@ type Stay struct {
 	Start  time.Time
 	End    time.Time // zero while it lasts
 	Cause  EndCause
+
+	Servers    []ServerID // that were entered, the first one first
+	Sessions   int        // that rested on it, at some time
+	Recordings int        // of those that have ended
 }
 
 // A Session is one connection within a stay.
@@ -47,6 +51,15 @@ type Session struct {
 	Start    time.Time
 	End      time.Time // zero while it lasts
 	Cause    EndCause
+	Carried  // known when it has ended
+}
+
+// Carried is what went through a session.
+type Carried struct {
+	In, Out    int64 // bytes towards the server, towards the client
+	Recordings int   // of its terminals
+	Forwarding bool  // a port was forwarded
+	Files      bool  // files were moved
 }
 
 // EndCause says why a session or a stay ended. It is an error so that a

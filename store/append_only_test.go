@@ -56,7 +56,7 @@ func TestTheDatabaseKnowsNoSecondOpenStay(t *testing.T) {
 			t.Fatal(err)
 		}
 		db := raw(t, url)
-		const again = "INSERT INTO stays SELECT id + %, person, grant_id, started, ended, cause FROM stays"
+		const again = "INSERT INTO stays (id, person, grant_id, started, ended, cause) SELECT id + %, person, grant_id, started, ended, cause FROM stays"
 		if _, err := db.ExecContext(t.Context(), strings.Replace(again, "%", "100", 1)); err == nil {
 			t.Error("a second open stay of one person and grant was taken")
 		}

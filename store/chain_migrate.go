@@ -54,12 +54,12 @@ func chainRows(ctx context.Context, tx *sql.Tx) error {
 }
 
 func chainInside(ctx context.Context, tx *sql.Tx) error {
-	stays, err := all(ctx, tx, readStay, "SELECT id, person, grant_id, started, ended, cause FROM stays ORDER BY id")
+	stays, err := all(ctx, tx, readStay, "SELECT id, person, grant_id, started, ended, cause, 0, 0 FROM stays ORDER BY id")
 	if err != nil {
 		return err
 	}
-	sessions, err := all(ctx, tx, readSession, `SELECT id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause
-		FROM sessions ORDER BY started`)
+	sessions, err := all(ctx, tx, readSession, `SELECT id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause,
+		0, 0, 0, false, false FROM sessions ORDER BY started`)
 	if err != nil {
 		return err
 	}

@@ -56,11 +56,11 @@ func TestTwoGatesOnOneDatabaseKeepOneStay(t *testing.T) {
 			})
 		}
 		entering.Wait()
-		stays, err := one.Stays(t.Context(), false, 0)
+		stays, err := one.Stays(t.Context(), store.StayFilter{})
 		if err != nil || len(stays) != 1 {
 			t.Errorf("%d stays, %v", len(stays), err)
 		}
-		entries, err := two.Entries(t.Context(), 0)
+		entries, err := two.Entries(t.Context(), store.EntryFilter{})
 		if err != nil || len(entries) != 60 || entries[0].ID != 60 {
 			t.Errorf("%d entries, %v", len(entries), err)
 		}

@@ -33,7 +33,7 @@ func enterForEver(url string) error {
 			return err
 		}
 		fmt.Println(se.ID)
-		if err := s.Leave(ctx, se.ID, time.Now(), policy.ClientLeft); err != nil {
+		if err := s.Leave(ctx, se.ID, time.Now(), policy.ClientLeft, policy.Carried{}); err != nil {
 			return err
 		}
 	}

@@ -83,7 +83,7 @@ func fillDisk(dir string) error {
 	if _, err := enterFor(s, session); err != nil {
 		return fmt.Errorf("with space again Enter says: %w", err)
 	}
-	entries, err := s.Entries(context.Background(), 1_000_000)
+	entries, err := s.Entries(context.Background(), store.EntryFilter{Limit: 1_000_000})
 	if err != nil {
 		return err
 	}

@@ -83,14 +83,47 @@ func insertEntry(ctx context.Context, tx *sql.Tx, e Entry) error {
 	if err != nil {
 		return err
 	}
+	if e.Denial != "" {
+		e.ID = r.id
+		if err := insertDenial(ctx, tx, e); err != nil {
+			return err
+		}
+	}
 	return closeLink(ctx, tx, r.hash)
 }
 
-// Entries, newest first; limit 0 is 100.
-func (s *Store) Entries(ctx context.Context, limit int) ([]Entry, error) {
+// EntryFilter limits Entries; zero fields limit nothing.
+type EntryFilter struct {
+	Allowed bool
+	Denied  bool
+	Person  policy.PersonID
+	Server  policy.ServerID
+	After   int64 // older ones than this entry
+	Limit   int   // 0: 100
+}
+
+// Entries, newest first.
+func (s *Store) Entries(ctx context.Context, f EntryFilter) ([]Entry, error) {
+	var w where
+	if f.Person != "" {
+		w.and("person = " + w.place(f.Person))
+	}
+	if f.Server != "" {
+		w.and("server = " + w.place(f.Server))
+	}
+	if f.Allowed {
+		w.and("denial = ''")
+	}
+	if f.Denied {
+		w.and("denial <> ''")
+	}
+	if f.After > 0 {
+		w.and("id < " + w.place(f.After))
+	}
+	query := "SELECT " + entryColumns + " FROM entries" + w.clause() + " ORDER BY id DESC LIMIT " + w.place(limitOr100(f.Limit))
 	var entries []Entry
 	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		entries, err = all(ctx, tx, readEntry, "SELECT "+entryColumns+" FROM entries ORDER BY id DESC LIMIT $1", limitOr100(limit))
+		entries, err = all(ctx, tx, readEntry, query, w.args...)
 		return err
 	})
 	return entries, err

@@ -57,7 +57,7 @@ func migrationsFor(engine string) ([]migration, error) {
 
 // programs are the steps of migrations that SQL cannot do, written in them as
 // PROGRAM and the name.
-var programs = map[string]func(context.Context, *sql.Tx) error{"chainRows;": chainRows}
+var programs = map[string]func(context.Context, *sql.Tx) error{"chainRows;": chainRows, "fillKeys;": fillKeys}
 
 // statements cuts a migration where a semicolon ends a line and an empty line
 // follows. Bodies of functions and triggers therefore hold no empty lines.

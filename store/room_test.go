@@ -67,7 +67,7 @@ func TestTwoGatesNeverAdmitMoreSessionsThanAGrantAllows(t *testing.T) {
 			if se.ID == "" {
 				return nil
 			}
-			return gate.Leave(ctx, se.ID, time.Now(), policy.ClientLeft)
+			return gate.Leave(ctx, se.ID, time.Now(), policy.ClientLeft, policy.Carried{})
 		}
 		var claiming sync.WaitGroup
 		for i := range claimants {

@@ -4,13 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/pawelmojski/inside/policy"
 )
 
-const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause"
+const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause, bytes_in, bytes_out, recordings, forwarding, files"
 
 // sessionIDs are file names too, so their form is narrow.
 var (
@@ -36,7 +35,7 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 	if se.Start.IsZero() {
 		se.Start = time.Now()
 	}
-	se.Start, se.End, se.Cause = kept(se.Start), time.Time{}, ""
+	se.Start, se.End, se.Cause, se.Carried = kept(se.Start), time.Time{}, "", policy.Carried{}
 	se.Client, se.Dest = unmapped(se.Client), unmapped(se.Dest)
 	se.Login = readable(se.Login, maxText)
 	if err := checkSession(se); err != nil {
@@ -52,6 +51,9 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 			return err
 		}
 		if err := room(ctx, tx, se.Person, grant); err != nil {
+			return err
+		}
+		if err := visitServer(ctx, tx, stay, se.Server, se.Start); err != nil {
 			return err
 		}
 		se.Stay, joined = policy.StayID(numberID(stay)), was
@@ -133,37 +135,70 @@ func room(ctx context.Context, tx *sql.Tx, p policy.PersonID, grant int64) error
 }
 
 func insertSession(ctx context.Context, tx *sql.Tx, se policy.Session, stay, grant int64) error {
-	_, err := tx.ExecContext(ctx, "INSERT INTO sessions ("+sessionColumns+`, head)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '', $12)`,
+	_, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, stay, person, server, grant_id, protocol, login, client, dest, gate,
+			started, ended, cause, head, login_key, client_key, dest_key)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '', $12, $13, $14, $15)`,
 		se.ID, stay, se.Person, se.Server, grant, se.Protocol, se.Login,
-		addrPortText(se.Client), addrPortText(se.Dest), se.Gate, micros(se.Start), se.ID[:headLength])
+		addrPortText(se.Client), addrPortText(se.Dest), se.Gate, micros(se.Start), se.ID[:headLength],
+		loginKey(se.Login), addrKey(se.Client.Addr()), addrKey(se.Dest.Addr()))
 	return err
 }
 
-// Leave ends a session. Leaving twice is no error; the first end stays.
-func (s *Store) Leave(ctx context.Context, id policy.SessionID, end time.Time, why policy.EndCause) error {
+// Leave ends a session and keeps what it carried. Leaving twice is no error;
+// the first end stays.
+func (s *Store) Leave(ctx context.Context, id policy.SessionID, end time.Time, why policy.EndCause, carried policy.Carried) error {
 	if err := checkEnded("session", end, why); err != nil {
 		return err
 	}
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		ended, err := all(ctx, tx, readSession, "UPDATE sessions SET ended = $2, cause = $3 WHERE id = $1 AND ended = 0 RETURNING "+sessionColumns,
-			id, micros(end), why)
+		start, err := one(ctx, tx, number, noSession(string(id)), "SELECT started FROM sessions WHERE id = $1", id)
 		if err != nil {
 			return err
 		}
-		if len(ended) > 0 {
-			return writeDown(ctx, tx, gateActor(ended[0].Gate), sessionEnded(ended[0]))
+		ended, err := all(ctx, tx, readSession, "UPDATE sessions SET ended = $2, cause = $3, lasted = $4 WHERE id = $1 AND ended = 0 RETURNING "+sessionColumns,
+			id, micros(end), why, lastedKey(moment(start), end))
+		if err != nil || len(ended) == 0 {
+			return err
 		}
-		_, err = one(ctx, tx, text, noSession(string(id)), "SELECT id FROM sessions WHERE id = $1", id)
-		return err
+		if err := keepCarried(ctx, tx, id, carried); err != nil {
+			return err
+		}
+		return writeDown(ctx, tx, gateActor(ended[0].Gate), sessionEnded(ended[0]))
 	})
+}
+
+// Carry keeps what a session carried that was ended without it being known.
+func (s *Store) Carry(ctx context.Context, id policy.SessionID, carried policy.Carried) error {
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := one(ctx, tx, text, noSession(string(id)), "SELECT id FROM sessions WHERE id = $1", id); err != nil {
+			return err
+		}
+		return keepCarried(ctx, tx, id, carried)
+	})
+}
+
+// keepCarried writes what a session carried, and adds its recordings to those
+// of every stay it rested on.
+func keepCarried(ctx context.Context, tx *sql.Tx, id policy.SessionID, c policy.Carried) error {
+	was, err := number(tx.QueryRowContext(ctx, "SELECT recordings FROM sessions WHERE id = $1", id))
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE sessions SET bytes_in = $2, bytes_out = $3, recordings = $4, forwarding = $5, files = $6 WHERE id = $1",
+		id, c.In, c.Out, c.Recordings, c.Forwarding, c.Files); err != nil || int64(c.Recordings) == was {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE stays SET recordings = recordings + $2 WHERE id IN
+		(SELECT stay FROM sessions WHERE id = $1 UNION SELECT stay FROM moves WHERE session = $1)`, id, int64(c.Recordings)-was)
+	return err
 }
 
 func noSession(id string) error { return refuse(ErrNotFound, "there is no session %s", id) }
 
 // Move puts a live session under another grant: it joins or starts the stay
-// there and returns it. A session that has ended is ErrConflict; a grant that
-// has no room for it is ErrFull.
+// there and returns it, and the session remembers where it rested before. A
+// session that has ended is ErrConflict; a grant that has no room for it is
+// ErrFull.
 func (s *Store) Move(ctx context.Context, id policy.SessionID, to policy.GrantID, now time.Time) (policy.StayID, error) {
 	if err := checkMoment("time of the move", now); err != nil {
 		return "", err
@@ -187,7 +222,22 @@ func (s *Store) Move(ctx context.Context, id policy.SessionID, to policy.GrantID
 		if stay, joined, err = joinOrStart(ctx, tx, se.Person, n, now); err != nil {
 			return err
 		}
+		// A stay it rests on, or did before, has counted it already.
+		if _, err := tx.ExecContext(ctx, `UPDATE stays SET sessions = sessions - 1 WHERE id = $1
+			AND id IN (SELECT stay FROM sessions WHERE id = $2 UNION SELECT stay FROM moves WHERE session = $2)`, stay, id); err != nil {
+			return err
+		}
+		if policy.StayID(numberID(stay)) == se.Stay {
+			return nil
+		}
 		if err := room(ctx, tx, se.Person, n); err != nil {
+			return err
+		}
+		if err := visitServer(ctx, tx, stay, se.Server, now); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO moves (session, stay, grant_id, at) SELECT id, stay, grant_id, $2 FROM sessions WHERE id = $1",
+			id, micros(now)); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE sessions SET stay = $2, grant_id = $3 WHERE id = $1", id, stay, n); err != nil {
@@ -224,6 +274,9 @@ func (s *Store) CloseOrphans(ctx context.Context, gate string, now time.Time) ([
 			gate, micros(now), policy.GateCrashed)
 		for _, se := range orphans {
 			if err == nil {
+				_, err = tx.ExecContext(ctx, "UPDATE sessions SET lasted = $2 WHERE id = $1", se.ID, lastedKey(se.Start, se.End))
+			}
+			if err == nil {
 				err = writeDown(ctx, tx, gateActor(gate), sessionEnded(se))
 			}
 		}
@@ -234,38 +287,75 @@ func (s *Store) CloseOrphans(ctx context.Context, gate string, now time.Time) ([
 
 // SessionFilter limits Sessions; zero fields limit nothing.
 type SessionFilter struct {
-	Stay  policy.StayID
+	Stay  policy.StayID // now, or before it moved
 	Open  bool
-	Limit int // 0: 100
+	After policy.SessionID // older ones than this session
+	Limit int              // 0: 100
 }
 
 // Sessions, newest first.
 func (s *Store) Sessions(ctx context.Context, f SessionFilter) ([]policy.Session, error) {
 	// The query is put together instead of asking ($2 = 0 OR stay = $2), which
 	// would keep SQLite from using an index.
-	var where []string
-	args := []any{limitOr100(f.Limit)}
+	var w where
+	if f.Open {
+		w.and("ended = 0")
+	}
+	var stay int64
 	if f.Stay != "" {
-		n, ok := idNumber(string(f.Stay))
-		if !ok {
+		var ok bool
+		if stay, ok = idNumber(string(f.Stay)); !ok {
 			return nil, noStay(f.Stay)
 		}
-		where, args = append(where, "stay = $2"), append(args, n)
 	}
-	if f.Open {
-		where = append(where, "ended = 0")
-	}
-	query := "SELECT " + sessionColumns + " FROM sessions"
-	if where != nil {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
-	query += " ORDER BY started DESC, id DESC LIMIT $1"
 	var sessions []policy.Session
-	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		sessions, err = all(ctx, tx, readSession, query, args...)
+	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if f.After != "" {
+			start, err := one(ctx, tx, number, noSession(string(f.After)), "SELECT started FROM sessions WHERE id = $1", f.After)
+			if err != nil {
+				return err
+			}
+			w.and("(started, id) < (" + w.place(start) + ", " + w.place(f.After) + ")")
+		}
+		const newest = " ORDER BY started DESC, id DESC LIMIT "
+		limit := w.place(limitOr100(f.Limit))
+		query := "SELECT " + sessionColumns + " FROM sessions" + w.clause() + newest + limit
+		if stay != 0 {
+			// Those that rest on it, and those that did before they moved.
+			number := w.place(stay)
+			rests, rested := w, w
+			rests.and("stay = " + number)
+			rested.and("id IN (SELECT session FROM moves WHERE stay = " + number + ")")
+			of := "SELECT " + sessionColumns + " FROM sessions"
+			query = "SELECT * FROM (" + of + rests.clause() + newest + limit + ") AS rests UNION SELECT * FROM (" +
+				of + rested.clause() + newest + limit + ") AS rested" + newest + limit
+		}
+		var err error
+		sessions, err = all(ctx, tx, readSession, query, w.args...)
 		return err
 	})
 	return sessions, err
+}
+
+// A Left is a stay a session rested on before it moved to another grant.
+type Left struct {
+	Stay  policy.StayID
+	Grant policy.GrantID
+	Time  time.Time
+}
+
+// Moves tells where a session rested before, oldest first.
+func (s *Store) Moves(ctx context.Context, id policy.SessionID) ([]Left, error) {
+	var left []Left
+	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		left, err = all(ctx, tx, func(r row) (l Left, err error) {
+			var stay, grant, at int64
+			err = r.Scan(&stay, &grant, &at)
+			return Left{policy.StayID(numberID(stay)), policy.GrantID(numberID(grant)), moment(at)}, err
+		}, "SELECT stay, grant_id, at FROM moves WHERE session = $1 ORDER BY at", id)
+		return err
+	})
+	return left, err
 }
 
 // Session finds a session by its id or an unambiguous prefix of at least four
@@ -299,7 +389,7 @@ func readSession(r row) (se policy.Session, err error) {
 	var stay, grant, started, ended int64
 	var client, dest string
 	if err := r.Scan(&se.ID, &stay, &se.Person, &se.Server, &grant, &se.Protocol, &se.Login, &client, &dest, &se.Gate,
-		&started, &ended, &se.Cause); err != nil {
+		&started, &ended, &se.Cause, &se.In, &se.Out, &se.Recordings, &se.Forwarding, &se.Files); err != nil {
 		return se, err
 	}
 	se.Stay, se.Grant = policy.StayID(numberID(stay)), policy.GrantID(numberID(grant))

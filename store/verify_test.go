@@ -47,13 +47,13 @@ func history(tb testing.TB, s *store.Store, days int) (last store.Head, key ed25
 		check(s.Deny(ctx, store.Entry{Gate: "gate-1", Denial: policy.NoGrant, Login: "root"}))
 		two, _, err := s.Enter(ctx, session)
 		check(err)
-		check(s.Leave(ctx, one.ID, time.Now(), policy.ClientLeft))
+		check(s.Leave(ctx, one.ID, time.Now(), policy.ClientLeft, policy.Carried{}))
 		sign()
 		stay, err := s.Move(ctx, two.ID, second.ID, time.Now())
 		check(err)
 		check(s.EndStay(ctx, two.Stay, time.Now(), policy.GrantExpired))
 		check(s.Audit(ctx, "gate:gate-1", "rules.repaired", "table inet inside", "1 rule"))
-		check(s.Leave(ctx, two.ID, time.Now(), policy.ServerLeft))
+		check(s.Leave(ctx, two.ID, time.Now(), policy.ServerLeft, policy.Carried{}))
 		check(s.EndStay(ctx, stay, time.Now(), policy.AdminEnded))
 	}
 	_, _, err = s.Enter(ctx, session) // somebody is inside
@@ -105,7 +105,7 @@ func TestARecordIsVerifiedWhileItGrows(t *testing.T) {
 				session = policy.Session{Person: f.Persons[0].ID, Server: f.Servers[0].ID, Grant: f.Grants[0].ID, Protocol: policy.SSH, Login: "x", Gate: "gate-1", Client: netip.MustParseAddrPort("100.64.0.20:50022"), Dest: netip.MustParseAddrPort("10.30.0.140:22")}
 				in, _, err := s.Enter(t.Context(), session)
 				if err == nil {
-					err = s.Leave(t.Context(), in.ID, time.Now(), policy.ClientLeft)
+					err = s.Leave(t.Context(), in.ID, time.Now(), policy.ClientLeft, policy.Carried{})
 				}
 				if err == nil {
 					last, _, err = s.SignHead(t.Context(), last, "gate-1", key, time.Now())
@@ -473,7 +473,7 @@ func TestSessionsAndStaysMustBeWhatTheRecordTells(t *testing.T) {
 		"a stay for ever":      {"UPDATE stays SET ended = 0 WHERE id = 2"},
 		"a stay that ended":    {"UPDATE stays SET ended = 5 WHERE ended = 0"},
 		"a stay from before":   {"UPDATE stays SET started = started - 1 WHERE ended = 0"},
-		"a stay more":          {"INSERT INTO stays SELECT 99, person, 2, started, 7, cause FROM stays WHERE ended = 0"},
+		"a stay more":          {"INSERT INTO stays (id, person, grant_id, started, ended, cause) SELECT 99, person, 2, started, 7, cause FROM stays WHERE ended = 0"},
 		"a forged signed head": {"UPDATE heads SET hash = 'x'"},
 		"a forged signer":      {"UPDATE heads SET signer = 'x'"},
 		"no head of the chain": {"UPDATE chain SET hash = 'x'"},
@@ -525,7 +525,7 @@ func TestWhatWasThereBeforeTheChainIsPutIntoIt(t *testing.T) {
 		if err != nil || good.Links != 4+3+2 {
 			t.Fatalf("%+v, %v", good, err)
 		}
-		if err := s.Leave(t.Context(), "bbbbbbbbbbbbbbbb", time.Now(), policy.ClientLeft); err != nil {
+		if err := s.Leave(t.Context(), "bbbbbbbbbbbbbbbb", time.Now(), policy.ClientLeft, policy.Carried{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Verify(t.Context(), store.Verification{}); err != nil {

@@ -234,6 +234,9 @@ func (g *standIn) leave(id string) error {
 	return nil
 }
 
+// madeUpTraffic is what every session carries.
+var madeUpTraffic = appliance.Traffic{In: 1500, Out: 3 << 20, Recordings: 1}
+
 // Sessions, EndSession, EndStay and Status make it an appliance.Live.
 
 func (g *standIn) Sessions() map[policy.SessionID]appliance.Traffic {
@@ -241,7 +244,7 @@ func (g *standIn) Sessions() map[policy.SessionID]appliance.Traffic {
 	defer g.mu.Unlock()
 	all := map[policy.SessionID]appliance.Traffic{}
 	for id := range g.sessions {
-		all[id] = appliance.Traffic{In: 1500, Out: 3 << 20}
+		all[id] = madeUpTraffic
 	}
 	return all
 }
@@ -256,7 +259,7 @@ func (g *standIn) EndSession(id policy.SessionID, why policy.EndCause) bool {
 		c.log.Append(recording.Event{Kind: "exit", Exit: &exit})
 		c.terminal.Close()
 		c.log.Close()
-		g.store.Leave(context.Background(), id, time.Now(), why)
+		g.store.Leave(context.Background(), id, time.Now(), why, madeUpTraffic)
 		g.bus.Tell(api.NewsSession, g.wireSession(c.Session, why))
 	}
 	return ok

@@ -17,7 +17,7 @@ var record = []proof{
 		}
 		s.check(s.Deny(s.ctx, denied))
 		s.check(s.Deny(s.ctx, store.Entry{Gate: "gate-1", Denial: policy.UnknownPerson}))
-		entries, err := s.Entries(s.ctx, 0)
+		entries, err := s.Entries(s.ctx, store.EntryFilter{})
 		s.check(err)
 		stranger := entries[0]
 		if age := time.Since(stranger.Time); age < 0 || age > time.Minute {
@@ -34,7 +34,7 @@ var record = []proof{
 			Login: strings.Repeat("\x00", 1<<20), Detail: strings.Repeat("\xff", 1<<20),
 			Client: mapped(client),
 		}))
-		entries, err := s.Entries(s.ctx, 0)
+		entries, err := s.Entries(s.ctx, store.EntryFilter{})
 		s.check(err)
 		e := entries[0]
 		if e.Client != client || e.Protocol != `\x00\xff` || !strings.HasPrefix(e.Login, `\x00\x00`) || len(e.Login) > 2000 || len(e.Detail) > 5000 {
@@ -50,7 +50,7 @@ var record = []proof{
 			s.check(s.Deny(s.ctx, store.Entry{Gate: "gate-1", Denial: policy.NoGrant}))
 		}
 		for limit, want := range map[int]int{0: 100, 3: 3, 1000: 105, -1: 100} {
-			entries, err := s.Entries(s.ctx, limit)
+			entries, err := s.Entries(s.ctx, store.EntryFilter{Limit: limit})
 			s.check(err)
 			if len(entries) != want || entries[0].ID != 105 || entries[want-1].ID != int64(106-want) {
 				s.Errorf("limit %d: %d entries, from %d", limit, len(entries), entries[0].ID)

@@ -22,7 +22,7 @@ var sessions = []proof{
 		found, err := s.Session(s.ctx, "k3j5ezgbsomr7vsc")
 		s.check(err)
 		s.same(found, asked)
-		entries, err := s.Entries(s.ctx, 0)
+		entries, err := s.Entries(s.ctx, store.EntryFilter{})
 		s.check(err)
 		s.same(entries, []store.Entry{{
 			ID: 1, Time: noon, Gate: "gate-1", Client: client, Dest: dest, Protocol: policy.SSH, Login: "ideo",
@@ -84,7 +84,7 @@ var sessions = []proof{
 			_, _, err := s.Enter(s.ctx, se)
 			s.refused(err, c.kind, c.mentions)
 		}
-		entries, err := s.Entries(s.ctx, 0)
+		entries, err := s.Entries(s.ctx, store.EntryFilter{})
 		s.check(err)
 		if len(entries) != 1 {
 			s.Errorf("%d entries are written", len(entries))
@@ -93,13 +93,13 @@ var sessions = []proof{
 	{"a session ends once; the first end stays", func(s *subject) {
 		p, v, g := s.granted()
 		se := s.enter(visit(p, v, g))
-		s.check(s.Leave(s.ctx, se.ID, later, policy.ServerLeft))
-		s.check(s.Leave(s.ctx, se.ID, later.Add(1e9), policy.Failed))
+		s.check(s.Leave(s.ctx, se.ID, later, policy.ServerLeft, policy.Carried{}))
+		s.check(s.Leave(s.ctx, se.ID, later.Add(1e9), policy.Failed, policy.Carried{}))
 		found, err := s.Session(s.ctx, string(se.ID))
 		s.check(err)
 		se.End, se.Cause = later, policy.ServerLeft
 		s.same(found, se)
-		s.refused(s.Leave(s.ctx, "0123456789abcdef", later, policy.ClientLeft), store.ErrNotFound, "0123456789abcdef")
+		s.refused(s.Leave(s.ctx, "0123456789abcdef", later, policy.ClientLeft, policy.Carried{}), store.ErrNotFound, "0123456789abcdef")
 	}},
 	{"sessions are listed newest first, by stay, open ones, so many", func(s *subject) {
 		p, v, g := s.granted()
@@ -113,7 +113,7 @@ var sessions = []proof{
 			asked.Start = noon.Add(time.Duration(i) * time.Minute)
 			all = append(all, s.enter(asked))
 		}
-		s.check(s.Leave(s.ctx, all[1].ID, later, policy.ClientLeft))
+		s.check(s.Leave(s.ctx, all[1].ID, later, policy.ClientLeft, policy.Carried{}))
 		all[1].End, all[1].Cause = later, policy.ClientLeft
 		for _, c := range []struct {
 			filter store.SessionFilter
@@ -201,7 +201,7 @@ var sessions = []proof{
 		crashed, left, other := s.enter(visit(p, v, g)), s.enter(visit(p, v, g)), visit(p, v, g)
 		other.Gate = "gate-2"
 		other = s.enter(other)
-		s.check(s.Leave(s.ctx, left.ID, later, policy.ClientLeft))
+		s.check(s.Leave(s.ctx, left.ID, later, policy.ClientLeft, policy.Carried{}))
 		orphans, err := s.CloseOrphans(s.ctx, "gate-1", later)
 		s.check(err)
 		crashed.End, crashed.Cause = later, policy.GateCrashed

@@ -17,7 +17,7 @@ var stays = []proof{
 		if joined || first.Stay != "1" {
 			s.Errorf("the first entry: stay %q, joined %v", first.Stay, joined)
 		}
-		s.check(s.Leave(s.ctx, first.ID, later, policy.ClientLeft))
+		s.check(s.Leave(s.ctx, first.ID, later, policy.ClientLeft, policy.Carried{}))
 		second := visit(p, v, g)
 		second.Start = later
 		second, joined, err = s.Enter(s.ctx, second)
@@ -27,7 +27,7 @@ var stays = []proof{
 		}
 		stay, err := s.Stay(s.ctx, first.Stay)
 		s.check(err)
-		s.same(stay, policy.Stay{ID: "1", Person: p.ID, Grant: g.ID, Start: noon})
+		s.same(stay, policy.Stay{ID: "1", Person: p.ID, Grant: g.ID, Start: noon, Servers: []policy.ServerID{v.ID}, Sessions: 2})
 	}},
 	{"each person and each grant has its own stay", func(s *subject) {
 		p, v, g := s.granted()
@@ -36,12 +36,12 @@ var stays = []proof{
 		s.enter(visit(p, v, more))
 		s.enter(visit(other, v, g))
 		s.enter(visit(p, v, g))
-		open, err := s.Stays(s.ctx, true, 0)
+		open, err := s.Stays(s.ctx, store.StayFilter{Open: true})
 		s.check(err)
 		s.same(open, []policy.Stay{
-			{ID: "3", Person: other.ID, Grant: g.ID, Start: noon},
-			{ID: "2", Person: p.ID, Grant: more.ID, Start: noon},
-			{ID: "1", Person: p.ID, Grant: g.ID, Start: noon},
+			{ID: "3", Person: other.ID, Grant: g.ID, Start: noon, Servers: []policy.ServerID{v.ID}, Sessions: 1},
+			{ID: "2", Person: p.ID, Grant: more.ID, Start: noon, Servers: []policy.ServerID{v.ID}, Sessions: 1},
+			{ID: "1", Person: p.ID, Grant: g.ID, Start: noon, Servers: []policy.ServerID{v.ID}, Sessions: 2},
 		})
 	}},
 	{"fifty entries at once make one stay", func(s *subject) {
@@ -58,11 +58,11 @@ var stays = []proof{
 			})
 		}
 		entering.Wait()
-		all, err := s.Stays(s.ctx, false, 0)
+		all, err := s.Stays(s.ctx, store.StayFilter{})
 		s.check(err)
 		inside, err := s.Sessions(s.ctx, store.SessionFilter{Open: true})
 		s.check(err)
-		entries, err := s.Entries(s.ctx, 0)
+		entries, err := s.Entries(s.ctx, store.EntryFilter{})
 		s.check(err)
 		if len(all) != 1 || len(inside) != 50 || len(entries) != 50 || entries[0].ID != 50 {
 			s.Errorf("%d stays, %d sessions, %d entries", len(all), len(inside), len(entries))
@@ -98,13 +98,13 @@ var stays = []proof{
 		if second.Stay != "2" {
 			s.Errorf("entered stay %s", second.Stay)
 		}
-		open, err := s.Stays(s.ctx, true, 0)
+		open, err := s.Stays(s.ctx, store.StayFilter{Open: true})
 		s.check(err)
-		s.same(open, []policy.Stay{{ID: "2", Person: p.ID, Grant: g.ID, Start: noon}})
-		all, err := s.Stays(s.ctx, false, 0)
+		s.same(open, []policy.Stay{{ID: "2", Person: p.ID, Grant: g.ID, Start: noon, Servers: []policy.ServerID{v.ID}, Sessions: 1}})
+		all, err := s.Stays(s.ctx, store.StayFilter{})
 		s.check(err)
-		s.same(all, append(open, policy.Stay{ID: "1", Person: p.ID, Grant: g.ID, Start: noon, End: later, Cause: policy.GrantExpired}))
-		newest, err := s.Stays(s.ctx, false, 1)
+		s.same(all, append(open, policy.Stay{ID: "1", Person: p.ID, Grant: g.ID, Start: noon, End: later, Cause: policy.GrantExpired, Servers: []policy.ServerID{v.ID}, Sessions: 1}))
+		newest, err := s.Stays(s.ctx, store.StayFilter{Limit: 1})
 		s.check(err)
 		s.same(newest, all[:1])
 	}},
@@ -132,8 +132,8 @@ var stays = []proof{
 		var never policy.Stay
 		s.refused(s.EndStay(s.ctx, se.Stay, never.End, policy.AdminEnded), store.ErrInvalid, "end of the stay")
 		s.refused(s.EndStay(s.ctx, se.Stay, later, ""), store.ErrInvalid, "cause")
-		s.refused(s.Leave(s.ctx, se.ID, never.End, policy.ClientLeft), store.ErrInvalid, "end of the session")
-		s.refused(s.Leave(s.ctx, se.ID, later, ""), store.ErrInvalid, "cause")
+		s.refused(s.Leave(s.ctx, se.ID, never.End, policy.ClientLeft, policy.Carried{}), store.ErrInvalid, "end of the session")
+		s.refused(s.Leave(s.ctx, se.ID, later, "", policy.Carried{}), store.ErrInvalid, "cause")
 	}},
 	{"a session moves to another grant and starts or joins the stay there", func(s *subject) {
 		p, v, g := s.granted()
@@ -151,7 +151,7 @@ var stays = []proof{
 		s.same(moved, a)
 		started, err := s.Stay(s.ctx, stay)
 		s.check(err)
-		s.same(started, policy.Stay{ID: "2", Person: p.ID, Grant: more.ID, Start: later})
+		s.same(started, policy.Stay{ID: "2", Person: p.ID, Grant: more.ID, Start: later, Servers: []policy.ServerID{v.ID}, Sessions: 2})
 		again, err := s.Move(s.ctx, a.ID, more.ID, later)
 		s.check(err)
 		s.same(again, stay)
@@ -168,7 +168,7 @@ var stays = []proof{
 		var never policy.Stay
 		_, err = s.Move(s.ctx, se.ID, g.ID, never.Start)
 		s.refused(err, store.ErrInvalid, "time of the move")
-		s.check(s.Leave(s.ctx, se.ID, later, policy.ClientLeft))
+		s.check(s.Leave(s.ctx, se.ID, later, policy.ClientLeft, policy.Carried{}))
 		_, err = s.Move(s.ctx, se.ID, g.ID, later)
 		s.refused(err, store.ErrConflict, fmt.Sprintf("session %s ended", se.ID))
 	}},

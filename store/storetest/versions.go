@@ -149,11 +149,11 @@ var limits = []proof{
 		s.enter(visit(p, v, g))
 		_, _, err := s.Enter(s.ctx, visit(p, v, g))
 		s.refused(err, store.ErrFull, "grant 1", "2")
-		s.check(s.Leave(s.ctx, first.ID, later, policy.ClientLeft))
+		s.check(s.Leave(s.ctx, first.ID, later, policy.ClientLeft, policy.Carried{}))
 		s.enter(visit(p, v, g))
 		_, _, err = s.Enter(s.ctx, visit(p, v, g))
 		s.refused(err, store.ErrFull)
-		entries, err := s.Entries(s.ctx, 0)
+		entries, err := s.Entries(s.ctx, store.EntryFilter{})
 		s.check(err)
 		if len(entries) != 3 {
 			s.Errorf("%d entries are written, want 3", len(entries))
