@@ -123,6 +123,10 @@ func (c *Client) Stays(ctx context.Context, f StayFilter) ([]Stay, error) {
 	return get[[]Stay](ctx, c, path("stays"), f)
 }
 
+func (c *Client) Stay(ctx context.Context, id string) (Stay, error) {
+	return get[Stay](ctx, c, path("stays", id), none{})
+}
+
 func (c *Client) EndStay(ctx context.Context, id string) (Stay, error) {
 	return send[Stay](ctx, c, "POST", path("stays", id, "end"), nil)
 }
@@ -137,6 +141,10 @@ func (c *Client) Session(ctx context.Context, id string) (Session, error) {
 
 func (c *Client) KillSession(ctx context.Context, id string) (Session, error) {
 	return send[Session](ctx, c, "POST", path("sessions", id, "kill"), nil)
+}
+
+func (c *Client) Search(ctx context.Context, s Search) (Page, error) {
+	return get[Page](ctx, c, path("search"), s)
 }
 
 func (c *Client) Entries(ctx context.Context, f EntryFilter) ([]Entry, error) {

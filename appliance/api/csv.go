@@ -68,16 +68,21 @@ func formOf[Out any](r *http.Request) (filter url.Values, asCSV bool, err error)
 	filter = r.URL.Query()
 	format := filter["format"]
 	delete(filter, "format")
+	asCSV = wantsCSV(r)
 	switch {
-	case len(format) == 1 && format[0] == "csv", format == nil && r.Header.Get("Accept") == csvType:
-		asCSV = true
-	case format != nil && (len(format) > 1 || format[0] != "json"):
+	case asCSV, format == nil:
+	case len(format) > 1 || format[0] != "json":
 		return nil, false, NewProblem(CodeBadRequest, fmt.Sprintf("query parameter \"format\": %.40q is neither csv nor json", strings.Join(format, "&")), "")
 	}
 	if asCSV && reflect.TypeFor[Out]().Kind() != reflect.Slice {
 		return nil, false, NewProblem(CodeBadRequest, "only lists are answered as csv", "")
 	}
 	return filter, asCSV, nil
+}
+
+func wantsCSV(r *http.Request) bool {
+	format := r.URL.Query()["format"]
+	return len(format) == 1 && format[0] == "csv" || format == nil && r.Header.Get("Accept") == csvType
 }
 
 const csvType = "text/csv"

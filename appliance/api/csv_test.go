@@ -145,10 +145,10 @@ func TestAListSaysTheSameInCSVAndJSON(t *testing.T) {
 func TestTimesInCSVAreUTC(t *testing.T) {
 	var out bytes.Buffer
 	at := time.Date(2026, 10, 5, 9, 0, 0, 0, time.FixedZone("", 7200))
-	if err := NewCSV(&out).Write([]Change{{ID: 1, Time: at}}); err != nil {
+	if err := NewCSV(&out).Write([]Left{{Stay: "1", Time: at}}); err != nil {
 		t.Fatal(err)
 	}
-	if want := "id,time,by,action,object,detail,before,after,link,hash\r\n1,2026-10-05T07:00:00Z,,,,,,,0,\r\n"; out.String() != want {
+	if want := "stay,grant,time\r\n1,,2026-10-05T07:00:00Z\r\n"; out.String() != want {
 		t.Error(cmp.Diff(want, out.String()))
 	}
 }

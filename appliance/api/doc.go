@@ -100,6 +100,7 @@ type Grants interface {
 // Inside tells who is inside, and ends it.
 type Inside interface {
 	Stays(ctx context.Context, f StayFilter) ([]Stay, error)
+	Stay(ctx context.Context, id string) (Stay, error)
 	EndStay(ctx context.Context, id string) (Stay, error)
 	// Sessions may be named by an unambiguous prefix of their id.
 	Sessions(ctx context.Context, f SessionFilter) ([]Session, error)
@@ -110,6 +111,8 @@ type Inside interface {
 // Records tell what happened.
 type Records interface {
 	Entries(ctx context.Context, f EntryFilter) ([]Entry, error)
+	// Search finds sessions and denied entries by what is known of them.
+	Search(ctx context.Context, s Search) (Page, error)
 	// Events is a session's event log, one JSON Event a line.
 	Events(ctx context.Context, session string) (io.ReadCloser, error)
 	Recordings(ctx context.Context, session string) ([]Recording, error)

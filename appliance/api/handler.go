@@ -95,6 +95,10 @@ func notAllowed(w http.ResponseWriter, r *http.Request, methods ...string) {
 func (rt route) handler(closing context.Context, h House, d door) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer crashed(w, r)
+		rt := rt
+		if rt.kind == question && wantsCSV(r) {
+			rt.kind = live // all of a list, however long that takes
+		}
 		a, p := d.admit(r, rt.need)
 		if p != nil {
 			d.refuse(p, w, r)

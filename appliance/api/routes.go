@@ -121,15 +121,14 @@ var grantRoutes = []route{
 }
 
 var insideRoutes = []route{
-	{"GET", "/stays", toLook, ask(func(h House, r *http.Request, f StayFilter) ([]Stay, error) {
-		return h.Stays(r.Context(), f)
+	{"GET", "/stays", toLook, paged(House.Stays, EveryStay)},
+	{"GET", "/stays/{id}", toLook, ask(func(h House, r *http.Request, _ none) (Stay, error) {
+		return h.Stay(r.Context(), r.PathValue("id"))
 	})},
 	{"POST", "/stays/{id}/end", toOperate, tell(func(h House, r *http.Request, _ none) (Stay, error) {
 		return h.EndStay(r.Context(), r.PathValue("id"))
 	})},
-	{"GET", "/sessions", toLook, ask(func(h House, r *http.Request, f SessionFilter) ([]Session, error) {
-		return h.Sessions(r.Context(), f)
-	})},
+	{"GET", "/sessions", toLook, paged(House.Sessions, EverySession)},
 	{"GET", "/sessions/{id}", toLook, ask(func(h House, r *http.Request, _ none) (Session, error) {
 		return h.Session(r.Context(), r.PathValue("id"))
 	})},
@@ -139,9 +138,8 @@ var insideRoutes = []route{
 }
 
 var recordRoutes = []route{
-	{"GET", "/entries", toLook, ask(func(h House, r *http.Request, f EntryFilter) ([]Entry, error) {
-		return h.Entries(r.Context(), f)
-	})},
+	{"GET", "/search", toLook, paged(House.Search, EveryFound)},
+	{"GET", "/entries", toLook, paged(House.Entries, EveryEntry)},
 	{"GET", "/sessions/{id}/events", toWatch, stream("application/jsonl", func(h House, r *http.Request, _ none) (io.ReadCloser, error) {
 		return h.Events(r.Context(), r.PathValue("id"))
 	})},

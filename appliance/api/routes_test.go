@@ -176,6 +176,11 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.Stays(ctx, StayFilter{All: true, Group: awkward, From: at, After: "7", Limit: 5})
 			return err
 		},
+		"Stay[7]": func(ctx context.Context, h House) error { _, err := h.Stay(ctx, "7"); return err },
+		"Search[" + fmt.Sprintf("%+v", Search{Query: awkward, From: at, Files: true, Limit: 3}) + "]": func(ctx context.Context, h House) error {
+			_, err := h.Search(ctx, Search{Query: awkward, From: at, Files: true, Limit: 3})
+			return err
+		},
 		"EndStay[1]": func(ctx context.Context, h House) error { _, err := h.EndStay(ctx, "1"); return err },
 		"Sessions[{All:false Stay:1 After: Limit:0}]": func(ctx context.Context, h House) error {
 			_, err := h.Sessions(ctx, SessionFilter{Stay: "1"})

@@ -141,6 +141,12 @@ func (s *stub) GrantHistory(ctx context.Context, id string) ([]Change, error) {
 func (s *stub) Stays(ctx context.Context, f StayFilter) ([]Stay, error) {
 	return nil, s.saw(ctx, "Stays", f)
 }
+func (s *stub) Stay(ctx context.Context, id string) (Stay, error) {
+	return Stay{}, s.saw(ctx, "Stay", id)
+}
+func (s *stub) Search(ctx context.Context, q Search) (Page, error) {
+	return Page{}, s.saw(ctx, "Search", q)
+}
 func (s *stub) EndStay(ctx context.Context, id string) (Stay, error) {
 	return Stay{}, s.saw(ctx, "EndStay", id)
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"strconv"
+
 	"github.com/spf13/cobra"
 
 	"github.com/pawelmojski/inside/appliance/api"
@@ -8,9 +11,21 @@ import (
 
 func (c *cli) entriesCommand() *cobra.Command {
 	var f api.EntryFilter
+	var allowed, denied bool
 	cmd := &cobra.Command{
 		Use: "entries", Short: "attempts to get in, allowed and denied, the newest first", Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case allowed && denied:
+				return asUsage(cmd, errors.New("--allowed and --denied exclude each other"))
+			case allowed:
+				f.Answer = "allowed"
+			case denied:
+				f.Answer = "denied"
+			}
+			if c.csv {
+				return printPages(c, api.EveryEntry(cmd.Context(), c.house(), f))
+			}
 			entries, err := c.house().Entries(cmd.Context(), f)
 			if err != nil {
 				return err
@@ -19,9 +34,20 @@ func (c *cli) entriesCommand() *cobra.Command {
 			for _, e := range entries {
 				l.add(e.Time, firstOf(e.Denial, "allowed"), e.Person, e.Server, e.Login, e.Protocol, e.Client, e.Dest, e.Grant, sessionID(e.Session), e.Detail)
 			}
-			return c.list(entries, l)
+			if err := c.list(entries, l); err != nil {
+				return err
+			}
+			c.cut(len(entries), f.Limit, func() string { return strconv.FormatInt(entries[len(entries)-1].ID, 10) })
+			return nil
 		},
 	}
-	cmd.Flags().IntVar(&f.Limit, "limit", 0, "the newest so many (default 100)")
+	cmd.Flags().BoolVar(&allowed, "allowed", false, "only those")
+	cmd.Flags().BoolVar(&denied, "denied", false, "only those")
+	cmd.Flags().StringVar(&f.Person, "person", "", "of this person")
+	cmd.Flags().StringVar(&f.Server, "server", "", "to this server")
+	cmd.Flags().StringVar(&f.After, "after", "", "older ones than this entry, its number")
+	cmd.Flags().IntVar(&f.Limit, "limit", 0, "the newest so many (default 100; with --csv all)")
+	c.completeFlag(cmd, "person", c.personNames)
+	c.completeFlag(cmd, "server", c.serverNames)
 	return c.csvFlag(cmd)
 }

@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -46,6 +47,30 @@ func (c *cli) list(answer any, l list) error {
 		return nil
 	}
 	return l.table(c.out)
+}
+
+// printPages prints a list as CSV, page by page: it may be longer than memory.
+func printPages[Row any](c *cli, pages iter.Seq2[[]Row, error]) error {
+	out := api.NewCSV(c.out)
+	for page, err := range pages {
+		if err != nil {
+			return err
+		}
+		if err := out.Write(page); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cut notes that a list was cut at its limit, and how to go on.
+func (c *cli) cut(got, limit int, last func() string) {
+	if limit == 0 {
+		limit = usualLimit
+	}
+	if got == limit {
+		c.note(fmt.Sprintf("the newest %d: --after %s goes on, --limit N gives more", got, last()))
+	}
 }
 
 // say prints a sentence, or with --json what the API answered, and notes.

@@ -21,22 +21,34 @@ func (c *cli) sessionsCommand() *cobra.Command {
 		Use: "sessions", Short: "connections, the newest first", Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.All = !live
+			if c.csv {
+				return printPages(c, api.EverySession(cmd.Context(), c.house(), f))
+			}
 			sessions, err := c.house().Sessions(cmd.Context(), f)
 			if err != nil {
 				return err
 			}
-			l := list{head: []string{"ID", "STATE", "PERSON", "SERVER", "AS", "BY", "FROM", "START", "END", "WHY", "STAY"}}
-			for _, s := range sessions {
-				l.add(sessionID(s.ID), sessionState(s), s.Person, s.Server, s.Login, s.Protocol, s.Client, s.Start, s.End, s.Cause, s.Stay)
+			if err := c.list(sessions, sessionTable(sessions)); err != nil {
+				return err
 			}
-			return c.list(sessions, l)
+			c.cut(len(sessions), f.Limit, func() string { return sessions[len(sessions)-1].ID })
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&live, "live", false, "only those that run")
 	cmd.Flags().StringVar(&f.Stay, "stay", "", "only those of this stay")
-	cmd.Flags().IntVar(&f.Limit, "limit", 0, "the newest so many (default 100)")
+	cmd.Flags().StringVar(&f.After, "after", "", "older ones than this session, its whole id")
+	cmd.Flags().IntVar(&f.Limit, "limit", 0, "the newest so many (default 100; with --csv all)")
 	c.completeFlag(cmd, "stay", c.stayIDs)
 	return c.csvFlag(cmd)
+}
+
+func sessionTable(sessions []api.Session) list {
+	l := list{head: []string{"ID", "STATE", "PERSON", "SERVER", "AS", "BY", "FROM", "START", "END", "WHY", "STAY"}}
+	for _, s := range sessions {
+		l.add(sessionID(s.ID), sessionState(s), s.Person, s.Server, s.Login, s.Protocol, s.Client, s.Start, s.End, s.Cause, s.Stay)
+	}
+	return l
 }
 
 // A sessionID is long: tables show its beginning, and every command takes that.
@@ -176,9 +188,13 @@ func (c *cli) printSession(s shownSession, left int) error {
 	f.add("end", s.End)
 	f.add("ends", s.Until)
 	f.add("why", s.Cause)
-	if s.Live {
+	for _, m := range s.Moved {
+		f.add("moved", fmt.Sprintf("at %s from grant %s, stay %s", moment(m.Time), m.Grant, m.Stay))
+	}
+	if s.Live || s.In+s.Out > 0 {
 		f.add("traffic", fmt.Sprintf("%s to the server, %s from it", size(s.In), size(s.Out)))
 	}
+	f.add("with", with(api.Carried{Forwarding: s.Forwarding, Files: s.Files}))
 	for _, r := range s.Recordings {
 		f.add("recording", fmt.Sprintf("channel %d, %s: inside play %s %d", r.Channel, size(r.Size), short(s.ID), r.Channel))
 	}
