@@ -136,7 +136,7 @@ func crashing(t *testing.T, s *store.Store, path string) *ledger {
 
 func entriesOf(t *testing.T, s *store.Store) []uint16 {
 	t.Helper()
-	entries, err := s.Entries(t.Context(), 10_000)
+	entries, err := s.Entries(t.Context(), store.EntryFilter{Limit: 10_000})
 	if err != nil {
 		t.Fatal(err)
 	}
