@@ -11,29 +11,23 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"go.yaml.in/yaml/v3"
+
+	"github.com/pawelmojski/inside/appliance/api/apitest"
 )
 
 // openapi.yaml is compared with what the code says: the table of routes, and
 // by reflection the types that go in and come out. What only people read
 // (summary, description, enum, example and the like) is the file's own.
 
-type tree = map[string]any
+type tree = apitest.Tree
 
-func spec(t *testing.T) tree {
+func spec(t *testing.T) apitest.Spec {
 	t.Helper()
-	var doc tree
-	if err := yaml.Unmarshal([]byte(openAPI), &doc); err != nil {
+	s, err := apitest.Parse([]byte(openAPI))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return doc
-}
-
-func at(doc tree, keys ...string) tree {
-	for _, k := range keys {
-		doc, _ = doc[k].(tree)
-	}
-	return doc
+	return s
 }
 
 // everyRoute is all routes with their whole paths.
@@ -47,13 +41,14 @@ func everyRoute() []route {
 }
 
 func TestTheSpecificationHasEveryRouteAndNoOther(t *testing.T) {
-	paths := at(spec(t), "paths")
+	paths := spec(t).At("paths")
 	told := map[string]bool{}
 	for _, rt := range everyRoute() {
 		method := strings.ToLower(rt.method)
 		told[method+" "+rt.path] = true
 		want := wantOperation(rt)
-		got := at(paths, rt.path, method)
+		ops, _ := paths[rt.path].(tree)
+		got, _ := ops[method].(tree)
 		if got == nil {
 			t.Errorf("openapi.yaml has no %s %s; add under paths, with a summary:\n\n  %s:\n    %s:\n      summary: …\n%s",
 				rt.method, rt.path, rt.path, method, block(want, "      "))
@@ -77,7 +72,7 @@ func TestTheSpecificationHasEveryRouteAndNoOther(t *testing.T) {
 }
 
 func TestTheSpecificationHasEveryTypeAsItIs(t *testing.T) {
-	schemas := at(spec(t), "components", "schemas")
+	schemas := spec(t).At("components", "schemas")
 	wanted := wireTypes()
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		want := wantSchema(wanted[name].t, wanted[name].request)
@@ -98,7 +93,7 @@ func TestTheSpecificationHasEveryTypeAsItIs(t *testing.T) {
 }
 
 func TestTheSpecificationListsEveryCode(t *testing.T) {
-	code := at(spec(t), "components", "schemas", "Problem", "properties", "code")
+	code := spec(t).At("components", "schemas", "Problem", "properties", "code")
 	var listed []string
 	list, _ := code["enum"].([]any)
 	for _, c := range list {
@@ -118,6 +113,9 @@ func TestAnswersFitTheSpecification(t *testing.T) {
 		for _, full := range []bool{true, false} {
 			v := reflect.New(wire.t).Elem()
 			fill(v, full)
+			if p, ok := v.Addr().Interface().(*Problem); ok {
+				p.Code = CodeConflict
+			}
 			text, err := json.Marshal(v.Interface())
 			if err != nil {
 				t.Fatal(err)
@@ -126,13 +124,15 @@ func TestAnswersFitTheSpecification(t *testing.T) {
 			if err := json.Unmarshal(text, &back); err != nil {
 				t.Fatal(err)
 			}
-			if wrong := unfit(doc, tree{"$ref": "#/components/schemas/" + name}, back, name); wrong != "" {
-				t.Errorf("%s\n%s", wrong, text)
+			if err := doc.Fits(tree{"$ref": "#/components/schemas/" + name}, back, name); err != nil {
+				t.Errorf("%v\n%s", err, text)
 			}
 		}
 	}
-	if wrong := unfit(doc, tree{"$ref": "#/components/schemas/Switch"}, tree{"disabled": "yes", "x": 1.0}, "Switch"); wrong == "" {
-		t.Error("anything fits")
+	for _, misfit := range []tree{{"disabled": "yes"}, {}, {"disabled": true, "x": 1.0}, {"disabled": nil}} {
+		if doc.Fits(tree{"$ref": "#/components/schemas/Switch"}, misfit, "Switch") == nil {
+			t.Errorf("%v fits", misfit)
+		}
 	}
 }
 
@@ -166,67 +166,6 @@ func bare(v any) any {
 	}
 	return v
 }
-
-// unfit says why a JSON value does not fit a schema, "" if it does.
-func unfit(doc, schema tree, v any, where string) string {
-	if ref, ok := schema["$ref"].(string); ok {
-		return unfit(doc, at(doc, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...), v, where)
-	}
-	wrong := fmt.Sprintf("%s is %v, which is no %v", where, v, schema["type"])
-	switch schema["type"] {
-	case "object":
-		object, ok := v.(tree)
-		if !ok {
-			return wrong
-		}
-		for _, name := range anys(schema["required"]) {
-			if _, ok := object[name.(string)]; !ok {
-				return fmt.Sprintf("%s has no %s", where, name)
-			}
-		}
-		for name, x := range object {
-			property, ok := at(schema, "properties")[name].(tree)
-			if !ok {
-				if property, ok = schema["additionalProperties"].(tree); !ok {
-					return fmt.Sprintf("%s has a field %s that is not in its schema", where, name)
-				}
-			}
-			if wrong := unfit(doc, property, x, where+"."+name); wrong != "" {
-				return wrong
-			}
-		}
-	case "array":
-		list, ok := v.([]any)
-		if !ok {
-			return wrong
-		}
-		for i, x := range list {
-			if wrong := unfit(doc, at(schema, "items"), x, fmt.Sprintf("%s[%d]", where, i)); wrong != "" {
-				return wrong
-			}
-		}
-	case "string":
-		s, ok := v.(string)
-		if !ok {
-			return wrong
-		}
-		if _, err := time.Parse(time.RFC3339Nano, s); schema["format"] == "date-time" && err != nil {
-			return fmt.Sprintf("%s is %q, which is no date-time", where, s)
-		}
-	case "boolean":
-		if _, ok := v.(bool); !ok {
-			return wrong
-		}
-	case "integer", "number":
-		n, ok := v.(float64)
-		if !ok || schema["type"] == "integer" && n != float64(int64(n)) {
-			return wrong
-		}
-	}
-	return ""
-}
-
-func anys(v any) []any { list, _ := v.([]any); return list }
 
 // fill gives every field a value, or only those that may not be left out. A
 // list that stands there is never null.

@@ -38,7 +38,7 @@ func TestStories(t *testing.T) {
 					}
 					env.Defer(func() { os.RemoveAll(dir) })
 					g := openGate(t, database(t), dir)
-					env.Defer(g.close)
+					env.Defer(func() { g.answersFit(t); g.close() })
 					env.Values[gateKey{}] = g
 					env.Setenv("INSIDE_SOCKET", g.socket)
 					env.Setenv("GATE_URL", g.url)
