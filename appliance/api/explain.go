@@ -30,8 +30,8 @@ type Explanation struct {
 
 	Maintenance *Maintenance `json:"maintenance,omitempty"` // of the server, also where it does not concern the person
 
-	Ways     []Way     `json:"ways"`   // every address by every protocol
-	Grants   []Weighed `json:"grants"` // every grant for this person and server
+	Ways   []Way     `json:"ways"`   // every address by every protocol
+	Grants []Weighed `json:"grants"` // every grant for this person and server
 }
 
 // A Way is one address of the person by one protocol.
