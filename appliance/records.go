@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pawelmojski/inside/policy"
@@ -23,6 +24,10 @@ const leastFree = 500 << 20
 type records struct {
 	root    *os.Root
 	minFree float64 // share of the disk
+
+	mu     sync.Mutex
+	probed time.Time // when it was last begun to try to write
+	failed error     // and what came of it
 }
 
 func openRecords(dir string, minFree float64) (*records, error) {
@@ -59,9 +64,29 @@ func (r *records) free() (bytes, share float64) {
 	return float64(n), share
 }
 
-// writable makes and removes a folder, as the next session will: a read-only
-// or vanished disk has room as well.
+// probeEvery is how often it is tried whether the disk takes a folder. On a
+// busy disk that takes milliseconds, which a flood at the door must not cost
+// everybody; whoever is let in meanwhile still needs a folder of their own.
+const probeEvery = 100 * time.Millisecond
+
+// writable says why no folder can be made, or nil.
 func (r *records) writable() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.probed) < probeEvery {
+		return r.failed
+	}
+	r.probed = time.Now()
+	r.mu.Unlock() // nobody else waits for a disk that takes its time
+	failed := r.probe()
+	r.mu.Lock()
+	r.failed = failed
+	return r.failed
+}
+
+// probe makes and removes a folder, as the next session will: a read-only or
+// vanished disk has room as well.
+func (r *records) probe() error {
 	probe := ".probe-" + rand.Text()
 	if err := r.root.Mkdir(probe, 0o750); err != nil {
 		return fmt.Errorf("recordings: %w", err)

@@ -79,6 +79,7 @@ type settings struct {
 	sshd      nettest.SSHDOptions
 	intercept string // further lines of [intercept]
 	source    string // "gateway" unless given
+	gate      string // its name; "gate-1" unless given
 	store     string // the URL; embedded SQLite unless given
 	state     string // the folder; one of the house's own unless given
 	minFree   string // "0%" unless given
@@ -130,7 +131,7 @@ func (h *house) writeConfig(s settings) {
 	h.config = filepath.Join(h.dir, "inside.toml")
 	h.write(h.config, fmt.Sprintf(`
 [gate]
-name = "gate-1"
+name = %q
 [intercept]
 interfaces = [%q]
 protect = [%q, %q]
@@ -147,7 +148,7 @@ min_free = %q
 [api]
 listen = %q
 %s
-`, nettest.ClientSide, nettest.BackendNet4, nettest.BackendNet6, or(s.source, "gateway"), s.intercept,
+`, or(s.gate, "gate-1"), nettest.ClientSide, nettest.BackendNet4, nettest.BackendNet6, or(s.source, "gateway"), s.intercept,
 		s.store, state, h.run(), or(s.minFree, "0%"), s.listen, s.more))
 }
 

@@ -127,6 +127,7 @@ func TestARecordingsFolderThatCannotBeWrittenLetsNobodyIn(t *testing.T) {
 	h.grant()
 	server := at("ideo", nettest.BackendIP4)
 	h.remount(recordings, "ro")
+	h.until("the gate has noticed", func() bool { return h.api().Ready(context.Background()) != nil })
 	r := h.ssh(server, "true")
 	if r.exit != 255 || r.asked {
 		t.Errorf("with a read-only folder: exit %d, asked %v, %q", r.exit, r.asked, r.stderr)

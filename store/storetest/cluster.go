@@ -255,6 +255,23 @@ func (c *Cluster) Kill(tb testing.TB) {
 	}
 }
 
+// Freeze stops every process of the server where it stands, as a machine does
+// that hangs: connections stay open and nobody answers.
+func (c *Cluster) Freeze(tb testing.TB) { c.signal(tb, syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (c *Cluster) Thaw(tb testing.TB) { c.signal(tb, syscall.SIGCONT) }
+
+func (c *Cluster) signal(tb testing.TB, s syscall.Signal) {
+	tb.Helper()
+	if err := syscall.Kill(c.server, s); err != nil { // first: it starts the others
+		tb.Fatal(err)
+	}
+	for _, pid := range c.processes() {
+		_ = syscall.Kill(pid, s) // it may have ended by itself
+	}
+}
+
 // processes are those that stand in the server's data folder, as all of
 // PostgreSQL's do.
 func (c *Cluster) processes() (pids []int) {
