@@ -23,6 +23,9 @@ import (
 // enrolled in, or whose owner has taken the key out.
 const enrollAgain = 24 * time.Hour
 
+// takeOutPatience is how long a server may take; whoever asks has others, too.
+const takeOutPatience = 8 * time.Second
+
 // accounts lets one errand at a time into one account: two would write the same
 // file.
 type accounts struct {
@@ -119,7 +122,7 @@ func (k *keyring) enrol(ctx context.Context, run func(context.Context, string) (
 		return store.Enrolment{}, err
 	}
 	e := store.Enrolment{
-		Person: k.person, Server: k.server, Dest: k.visit.flow.Dest, Login: k.login, Credential: own.ID,
+		Gate: a.cfg.Gate.Name, Person: k.person, Server: k.server, Dest: k.visit.flow.Dest, Login: k.login, Credential: own.ID,
 		State: store.EnrolmentBegun,
 	}
 	if err := k.setEnrolment(ctx, e); err != nil {
@@ -237,6 +240,8 @@ func (a *Appliance) TakeOut(ctx context.Context, e store.Enrolment, own store.Cr
 	if a.gate == nil {
 		return "", errors.New("this box is a tower and reaches no server: ask the gate")
 	}
+	ctx, cancel := context.WithTimeout(ctx, takeOutPatience)
+	defer cancel()
 	leave := a.accounts.enter(e.Dest, e.Login)
 	if leave == nil {
 		return "", errors.New("the gate is at work in that account right now: try again")

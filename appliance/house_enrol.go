@@ -29,7 +29,7 @@ func (h *House) Enrolments(ctx context.Context, f api.CredentialFilter) ([]api.E
 func (h *House) wireEnrolment(e store.Enrolment) api.Enrolment {
 	n := namer{h.Book()}
 	return api.Enrolment{
-		Person: n.person(e.Person), Server: n.server(e.Server), Address: e.Dest.String(), Login: e.Login,
+		Gate: e.Gate, Person: n.person(e.Person), Server: n.server(e.Server), Address: e.Dest.String(), Login: e.Login,
 		State: string(e.State), Detail: e.Detail, Since: e.Since,
 	}
 }
@@ -73,6 +73,8 @@ func (h *House) takeOut(ctx context.Context, p *policy.Person, e store.Enrolment
 	switch {
 	case forget:
 		return "forgotten: the line was left to whoever asked", nil
+	case e.Gate != h.Gate:
+		return "", fmt.Errorf("%s has enrolled it, from its own address: ask there", e.Gate)
 	case e.State == store.EnrolmentFailed:
 		return "the line was never there", nil
 	}

@@ -41,7 +41,7 @@ func (v *visit) Keyring(ctx context.Context, login string) (proxy.Keyring, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
-	rows, err := v.house.store.Keyring(ctx, verdict.Person.ID, verdict.Server.ID, v.flow.Dest, login)
+	rows, err := v.house.store.Keyring(ctx, v.house.cfg.Gate.Name, verdict.Person.ID, verdict.Server.ID, v.flow.Dest, login)
 	if err != nil {
 		return nil, err
 	}

@@ -230,8 +230,8 @@ type Keyring struct {
 
 // Keyring reads what serves for a login: what was stored for it, for its
 // server, for the login anywhere, or for anything, and the gate's own key
-// where it is enrolled.
-func (s *Store) Keyring(ctx context.Context, p policy.PersonID, v policy.ServerID, dest netip.AddrPort, login string) (k Keyring, err error) {
+// where this gate is enrolled.
+func (s *Store) Keyring(ctx context.Context, gate string, p policy.PersonID, v policy.ServerID, dest netip.AddrPort, login string) (k Keyring, err error) {
 	const here = "person = $1 AND (server = $2 OR server = '') AND (login = $3 OR login = '')"
 	var own []Credential
 	var enrolled []Enrolment
@@ -242,7 +242,7 @@ func (s *Store) Keyring(ctx context.Context, p policy.PersonID, v policy.ServerI
 		if k.Credentials, err = credentialsWhere(ctx, tx, here+" AND kind <> $4", p, v, login, OwnKey); err != nil {
 			return err
 		}
-		enrolled, err = enrolmentsWhere(ctx, tx, "person = $1 AND dest = $2 AND login = $3", p, addrPortText(dest), login)
+		enrolled, err = enrolmentsWhere(ctx, tx, "gate = $1 AND person = $2 AND dest = $3 AND login = $4", gate, p, addrPortText(dest), login)
 		if err != nil {
 			return err
 		}

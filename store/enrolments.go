@@ -13,6 +13,7 @@ import (
 // An Enrolment is an account of a server whose authorized_keys hold the gate's
 // own key for a person, or should.
 type Enrolment struct {
+	Gate       string // whose address the line names
 	Person     policy.PersonID
 	Server     policy.ServerID
 	Dest       netip.AddrPort
@@ -35,12 +36,12 @@ const (
 	EnrolmentLost   EnrolmentState = "refused"  // the server does not take the key any more
 )
 
-const enrolmentColumns = "person, dest, login, server, credential, state, detail, since, told"
+const enrolmentColumns = "gate, person, dest, login, server, credential, state, detail, since, told"
 
 // Enrolments are those of one person, or with "" of everybody.
 func (s *Store) Enrolments(ctx context.Context, of policy.PersonID) (es []Enrolment, err error) {
 	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		es, err = enrolmentsWhere(ctx, tx, "person = $1 OR $1 = '' ORDER BY person, dest, login", of)
+		es, err = enrolmentsWhere(ctx, tx, "person = $1 OR $1 = '' ORDER BY person, dest, login, gate", of)
 		return err
 	})
 	return es, err
@@ -52,6 +53,9 @@ func enrolmentsWhere(ctx context.Context, tx *sql.Tx, where string, args ...any)
 
 // SetEnrolment writes down how far an enrolment went; a zero Since is now.
 func (s *Store) SetEnrolment(ctx context.Context, by string, e Enrolment) error {
+	if err := checkText("gate of the enrolment", e.Gate, maxName); err != nil {
+		return err
+	}
 	n, ok := idNumber(e.Credential)
 	if !ok || !e.Dest.IsValid() {
 		return refuse(ErrInvalid, "an enrolment needs a credential and an address")
@@ -65,10 +69,10 @@ func (s *Store) SetEnrolment(ctx context.Context, by string, e Enrolment) error 
 		if err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO enrolments ("+enrolmentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-			ON CONFLICT (person, dest, login) DO UPDATE SET server = excluded.server, credential = excluded.credential,
+		_, err = tx.ExecContext(ctx, "INSERT INTO enrolments ("+enrolmentColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			ON CONFLICT (gate, person, dest, login) DO UPDATE SET server = excluded.server, credential = excluded.credential,
 			state = excluded.state, detail = excluded.detail, since = excluded.since, told = excluded.told`,
-			e.Person, addrPortText(e.Dest), e.Login, e.Server, n, e.State, e.Detail, micros(e.Since), e.Told)
+			e.Gate, e.Person, addrPortText(e.Dest), e.Login, e.Server, n, e.State, e.Detail, micros(e.Since), e.Told)
 		if err != nil {
 			return err
 		}
@@ -83,8 +87,8 @@ func (s *Store) SetEnrolment(ctx context.Context, by string, e Enrolment) error 
 // TellEnrolment remembers that the person knows.
 func (s *Store) TellEnrolment(ctx context.Context, e Enrolment) error {
 	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE enrolments SET told = $4 WHERE person = $1 AND dest = $2 AND login = $3",
-			e.Person, addrPortText(e.Dest), e.Login, true)
+		_, err := tx.ExecContext(ctx, "UPDATE enrolments SET told = $5 WHERE gate = $1 AND person = $2 AND dest = $3 AND login = $4",
+			e.Gate, e.Person, addrPortText(e.Dest), e.Login, true)
 		return err
 	})
 }
@@ -99,8 +103,8 @@ func (s *Store) ForgetEnrolment(ctx context.Context, by string, e Enrolment, det
 		if err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, "DELETE FROM enrolments WHERE person = $1 AND dest = $2 AND login = $3",
-			e.Person, addrPortText(e.Dest), e.Login)
+		res, err := tx.ExecContext(ctx, "DELETE FROM enrolments WHERE gate = $1 AND person = $2 AND dest = $3 AND login = $4",
+			e.Gate, e.Person, addrPortText(e.Dest), e.Login)
 		if err != nil {
 			return err
 		}
@@ -114,7 +118,7 @@ func (s *Store) ForgetEnrolment(ctx context.Context, by string, e Enrolment, det
 func readEnrolment(r row) (e Enrolment, err error) {
 	var dest string
 	var credential, since int64
-	if err := r.Scan(&e.Person, &dest, &e.Login, &e.Server, &credential, &e.State, &e.Detail, &since, &e.Told); err != nil {
+	if err := r.Scan(&e.Gate, &e.Person, &dest, &e.Login, &e.Server, &credential, &e.State, &e.Detail, &since, &e.Told); err != nil {
 		return e, err
 	}
 	e.Credential, e.Since = numberID(credential), moment(since)

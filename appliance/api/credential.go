@@ -91,6 +91,7 @@ type ServerLogin struct {
 // An Enrolment is an account that the gate has added its own key for a person
 // to, or has tried to.
 type Enrolment struct {
+	Gate    string    `json:"gate"`
 	Person  string    `json:"person"`
 	Server  string    `json:"server"`
 	Address string    `json:"address"`

@@ -280,6 +280,7 @@ func decodeBody(w http.ResponseWriter, r *http.Request, in any) error {
 	if err != nil {
 		return NewProblem(CodeBadRequest, fmt.Sprintf("request body: %v", err), "")
 	}
+	defer clear(body) // there may be a secret in it
 	if _, takesNone := in.(*none); takesNone && len(body) == 0 {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -88,6 +89,9 @@ func TestAStoredSecretIsNowhereButInItsSeal(t *testing.T) {
 			t.Fatal(err)
 		}
 		nowhere(file, text)
+	}
+	if limits := read(t, fmt.Sprintf("/proc/%d/limits", h.daemon.PID())); !regexp.MustCompile(`(?m)^Max core file size +1 +1 `).MatchString(limits) {
+		t.Errorf("the daemon may leave a core file:\n%s", limits)
 	}
 	for _, args := range [][]string{{"credential", "list"}, {"credential", "enrolled"}, {"person", "key", "list"}, {"person", "list"}, {"entries"}, {"sessions"}, {"audit", "list"}, {"ca", "user"}} {
 		nowhere("inside "+strings.Join(args, " "), []byte(h.inside(append(args, "--json")...)))

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/netfilter/nettest"
 )
 
@@ -162,5 +163,87 @@ func TestOneLoginByAgentMakesThatKeyEnough(t *testing.T) {
 	}
 	if out := h.inside("credential", "enrolled"); !strings.Contains(out, " refused ") {
 		t.Errorf("enrolled:\n%s", out)
+	}
+}
+
+func TestAnAccountThatCannotBeEnrolledIsLeftAlone(t *testing.T) {
+	h := newHouse(t, settings{sshd: nettest.SSHDOptions{
+		Users:  accounts("ideo", "root", "admin"),
+		Config: []string{"Match User ideo", "MaxSessions 1", "Match all"},
+	}})
+	h.know()
+	h.grant()
+	_, minePub := h.keyFile("id_mine")
+	h.insideInput(minePub, "person", "key", "add", "p.mojski")
+	h.inside("credential", "enroll", "test-ssh-server", "on")
+
+	// The one session of a connection is the person's.
+	if r := h.ssh(at("ideo", nettest.BackendIP4), "cat /dev/null; echo in"); r.exit != 0 || r.stdout != "in\n" {
+		t.Fatalf("exit %d\n%s%s", r.exit, r.stdout, r.stderr)
+	}
+	// Somebody's own arrangement stays as it is.
+	ssh := filepath.Join(h.sshd.Home("root"), ".ssh")
+	if err := os.Rename(filepath.Join(ssh, "authorized_keys"), filepath.Join(ssh, "managed")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("managed", filepath.Join(ssh, "authorized_keys")); err != nil {
+		t.Fatal(err)
+	}
+	if r := h.ssh(at("root", nettest.BackendIP4), "true"); r.exit != 0 {
+		t.Fatalf("exit %d\n%s", r.exit, r.stderr)
+	}
+	details := map[string]string{}
+	h.until("both were tried", func() bool {
+		for _, e := range insideJSON[[]api.Enrolment](h, "credential", "enrolled") {
+			if e.State == "failed" {
+				details[e.Login] = e.Detail
+			}
+		}
+		return len(details) == 2
+	})
+	if !strings.Contains(details["ideo"], "open a session") || !strings.Contains(details["root"], "symbolic link") {
+		t.Errorf("why: %q", details)
+	}
+	for _, login := range []string{"ideo", "root"} {
+		if keys := h.authorizedKeys(login); strings.Contains(keys, "inside:") {
+			t.Errorf("authorized_keys of %s:\n%s", login, keys)
+		}
+	}
+	tries := len(h.audit("credential.enroll"))
+	for _, login := range []string{"ideo", "root"} {
+		if r := h.ssh(at(login, nettest.BackendIP4), "true"); r.exit != 0 || strings.Contains(r.stderr, "Inside") {
+			t.Errorf("exit %d\n%s", r.exit, r.stderr)
+		}
+	}
+	h.live(0)
+	if again := len(h.audit("credential.enroll")); again != tries {
+		t.Errorf("it was tried again at once: %d rows, then %d", tries, again)
+	}
+	if out := h.inside("credential", "unenroll", "p.mojski", "test-ssh-server"); strings.Count(out, "never there") != 2 {
+		t.Errorf("unenroll:\n%s", out)
+	}
+}
+
+func TestAServerThatDoesNotAnswerStaysEnrolled(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	h.grant()
+	_, minePub := h.keyFile("id_mine")
+	h.insideInput(minePub, "person", "key", "add", "p.mojski")
+	h.inside("credential", "enroll", "test-ssh-server", "on")
+	if r := h.ssh(at("ideo", nettest.BackendIP4), "true"); r.exit != 0 {
+		t.Fatalf("exit %d\n%s", r.exit, r.stderr)
+	}
+	h.until("the account is enrolled", func() bool { return strings.Contains(h.inside("credential", "enrolled"), " enrolled ") })
+	h.sshd.Stop()
+	out, err := h.tryInside("credential", "unenroll", "p.mojski", "test-ssh-server")
+	if err == nil || !strings.Contains(out, " enrolled ") || !strings.Contains(out, "refused") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out := h.inside("credential", "unenroll", "p.mojski", "test-ssh-server", "--login", "ideo", "--forget"); !strings.Contains(out, " gone ") {
+		t.Errorf("forget:\n%s", out)
+	}
+	if out := h.inside("credential", "remove", "1"); !strings.Contains(out, "own-key") {
+		t.Errorf("%s", out)
 	}
 }

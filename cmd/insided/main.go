@@ -40,6 +40,9 @@ func run(file string, check, cleanup bool) error {
 	if err != nil || check {
 		return err
 	}
+	if err := noCore(); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	go tendCollector(ctx)

@@ -39,9 +39,10 @@ CREATE TABLE server_logins (
 	user_ca   BOOLEAN NOT NULL
 );
 
--- Accounts whose authorized_keys hold the gate's key for a person, or should:
--- state says how far that went.
+-- Accounts whose authorized_keys hold a gate's key for a person, or should:
+-- state says how far that went. The line there names the gate's address.
 CREATE TABLE enrolments (
+	gate       TEXT   NOT NULL,
 	person     TEXT   NOT NULL REFERENCES persons (id),
 	dest       TEXT   NOT NULL,
 	login      TEXT   NOT NULL,
@@ -51,7 +52,7 @@ CREATE TABLE enrolments (
 	detail     TEXT   NOT NULL,
 	since      BIGINT NOT NULL,
 	told       BOOLEAN NOT NULL,
-	PRIMARY KEY (person, dest, login)
+	PRIMARY KEY (gate, person, dest, login)
 );
 
 CREATE TABLE user_cas (

@@ -94,25 +94,30 @@ var credentials = []proof{
 		add(p, w.ID, "root", store.KeyCredential)
 		add(p, v.ID, "admin", store.KeyCredential)
 		add(other, "", "", store.KeyCredential)
-		ring, err := s.Keyring(s.ctx, p.ID, v.ID, dest, "root")
+		ring, err := s.Keyring(s.ctx, "gate-1", p.ID, v.ID, dest, "root")
 		s.check(err)
 		s.same(ids(ring.Credentials), strings.Join([]string{both, password, server, login, anyKey}, " "))
 
 		// The gate's own key serves where it is enrolled, and first.
-		e := store.Enrolment{Person: p.ID, Server: v.ID, Dest: dest, Login: "root", Credential: own, State: store.EnrolmentBegun, Since: noon}
+		e := store.Enrolment{Gate: "gate-1", Person: p.ID, Server: v.ID, Dest: dest, Login: "root", Credential: own, State: store.EnrolmentBegun, Since: noon}
 		s.check(s.SetEnrolment(s.ctx, by, e))
-		ring, err = s.Keyring(s.ctx, p.ID, v.ID, dest, "root")
+		ring, err = s.Keyring(s.ctx, "gate-1", p.ID, v.ID, dest, "root")
 		s.check(err)
 		if ring.Enrolment == nil || len(ring.Credentials) != 5 {
 			s.Errorf("an enrolment that was only begun: %+v", ring)
 		}
 		e.State = store.Enrolled
 		s.check(s.SetEnrolment(s.ctx, by, e))
-		ring, err = s.Keyring(s.ctx, p.ID, v.ID, mapped(dest), "root")
+		ring, err = s.Keyring(s.ctx, "gate-1", p.ID, v.ID, mapped(dest), "root")
 		s.check(err)
 		s.same(ids(ring.Credentials), strings.Join([]string{own, both, password, server, login, anyKey}, " "))
 		s.same(*ring.Enrolment, e)
-		ring, err = s.Keyring(s.ctx, p.ID, v.ID, netip.MustParseAddrPort("10.30.0.140:2222"), "root")
+		ring, err = s.Keyring(s.ctx, "gate-2", p.ID, v.ID, dest, "root")
+		s.check(err)
+		if ring.Enrolment != nil || len(ring.Credentials) != 5 {
+			s.Errorf("at another gate, which the line does not name: %+v", ring)
+		}
+		ring, err = s.Keyring(s.ctx, "gate-1", p.ID, v.ID, netip.MustParseAddrPort("10.30.0.140:2222"), "root")
 		s.check(err)
 		if ring.Enrolment != nil || len(ring.Credentials) != 5 {
 			s.Errorf("at another port: %+v", ring)
@@ -133,10 +138,10 @@ var credentials = []proof{
 		holder, err := s.KeyHolder(s.ctx, []byte("k"))
 		s.check(err)
 		s.same(holder, p.ID)
-		ring, err := s.Keyring(s.ctx, p.ID, v.ID, dest, "root")
+		ring, err := s.Keyring(s.ctx, "gate-1", p.ID, v.ID, dest, "root")
 		s.check(err)
 		s.same(len(ring.Keys), 2)
-		ring, err = s.Keyring(s.ctx, p.ID, v.ID, dest, "admin")
+		ring, err = s.Keyring(s.ctx, "gate-1", p.ID, v.ID, dest, "admin")
 		s.check(err)
 		s.same(ring.Keys, []store.PersonKey{k})
 		_, err = s.RemovePersonKey(s.ctx, by, k.ID)
@@ -172,7 +177,7 @@ var credentials = []proof{
 		s.unchanged(func() { s.check(s.AddUserCA(s.ctx, by, false, []byte("other"), seal)) })
 		s.check(s.AddUserCA(s.ctx, by, true, []byte("two"), seal))
 		s.check(s.AddUserCA(s.ctx, by, true, []byte("three"), seal))
-		ring, err := s.Keyring(s.ctx, p.ID, v.ID, dest, "root")
+		ring, err := s.Keyring(s.ctx, "gate-1", p.ID, v.ID, dest, "root")
 		s.check(err)
 		if cas := ring.UserCAs; len(cas) != 2 || string(cas[0].Public) != "three" || string(cas[1].Public) != "two" {
 			s.Errorf("kept %+v", cas)
@@ -189,7 +194,7 @@ var credentials = []proof{
 	{"an enrolment is written down at every step and forgotten in the end", func(s *subject) {
 		p, v := s.person("alice", "10.0.0.1/32"), s.server("web", "10.30.0.7/32")
 		own := s.credential(store.Credential{Person: p.ID, Kind: store.OwnKey})
-		e := store.Enrolment{Person: p.ID, Server: v.ID, Dest: dest, Login: "root", Credential: own.ID, State: store.EnrolmentFailed, Detail: "no\x1b", Since: noon}
+		e := store.Enrolment{Gate: "gate-1", Person: p.ID, Server: v.ID, Dest: dest, Login: "root", Credential: own.ID, State: store.EnrolmentFailed, Detail: "no\x1b", Since: noon}
 		s.check(s.SetEnrolment(s.ctx, by, e))
 		e.Detail = `no\x1b`
 		all, err := s.Enrolments(s.ctx, p.ID)
