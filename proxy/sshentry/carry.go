@@ -96,7 +96,7 @@ func (f *flow) cutOff() {
 	if f.cause == policy.RecordingFailed {
 		said, acknowledged = unrecordedPatience, unrecordedPatience
 	}
-	f.sayFarewell(f.farewell(), said)
+	part(func() { f.sayFarewell(f.farewell(), said) })
 	f.server.reset()
 	f.client.finish(acknowledged)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,7 +57,19 @@ func Control(f *os.File, what string, call func(fd int) error) error {
 
 // Datasync makes what was written to f survive a power cut. For a new file
 // the journals of ext4 and XFS take its name along.
-func Datasync(f *os.File) error { return Control(f, "fdatasync", unix.Fdatasync) }
+//
+// A call that waits for the disk keeps a processor of Go's scheduler until
+// sysmon takes it away, up to 10 ms later (runtime/proc.go, retake). A thousand
+// recordings that are closed at once, because a grant was revoked, would keep
+// all of them for seconds, and nobody would be told why the session ends. So
+// one processor is always left to those who do not wait.
+func Datasync(f *os.File) error {
+	syncing <- struct{}{}
+	defer func() { <-syncing }()
+	return Control(f, "fdatasync", unix.Fdatasync)
+}
+
+var syncing = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
 
 // Open opens a regular file under root: a device or a pipe planted there must
 // not be read or block the reader.
