@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -184,5 +185,26 @@ func TestATokenRevokedAtOneGateIsUselessAtAnother(t *testing.T) {
 	}
 	if _, err := a.Bearer(text); codeOf(err) != api.CodeUnknown {
 		t.Error(err)
+	}
+}
+
+// A wrong token takes as long as a right one.
+func BenchmarkBearer(b *testing.B) {
+	bearers := NewBearers(nil, time.Now, slog.New(slog.DiscardHandler))
+	right := api.NewTokenText()
+	for i := range 1000 {
+		text := api.NewTokenText()
+		if i == 0 {
+			text = right
+		}
+		t := store.Token{ID: fmt.Sprint(i), Name: "x", Role: "viewer", Hash: sha256.Sum256([]byte(text)), Expires: time.Now().Add(time.Hour)}
+		bearers.tokens = append(bearers.tokens, t)
+	}
+	for name, token := range map[string]string{"right": right, "nearly-right": right[:len(right)-1] + "a", "wrong": api.NewTokenText()} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				bearers.Bearer(token)
+			}
+		})
 	}
 }

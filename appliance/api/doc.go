@@ -1,8 +1,10 @@
 // Package api is the house as its admins see it: wire types, the [House]
 // interface a daemon must offer, the HTTP handler that serves one over a unix
-// socket ([Listen], [Serve]), and the [Client] that is the same house seen from
-// afar. Requests and answers are JSON under /api/v1/, errors are problems
-// (RFC 9457).
+// socket ([Listen], [Serve]) and, to whoever has a token, over a port
+// ([ListenTCP], [ServeTCP]), and the [Client] that is the same house seen from
+// afar. Requests and answers are JSON under /api/v1/, described by
+// openapi.yaml; errors are problems (RFC 9457); what happens is told in
+// server-sent events.
 //
 // It decides nothing and stores nothing: package appliance implements House
 // over the store and the book. cmd/inside is the first user of the client.

@@ -62,7 +62,7 @@ var serverRoutes = []route{
 	{"PATCH", "/servers/{name}", toChange, tell(func(h House, r *http.Request, s Switch) (Server, error) {
 		return h.SetServer(r.Context(), r.PathValue("name"), s)
 	})},
-	{"POST", "/servers/{name}/maintenance", toChange, tell(func(h House, r *http.Request, m NewMaintenance) (Server, error) {
+	{"POST", "/servers/{name}/maintenance", toOperate, tell(func(h House, r *http.Request, m NewMaintenance) (Server, error) {
 		return h.Maintain(r.Context(), r.PathValue("name"), m)
 	})},
 	{"GET", "/servers/{name}/host-keys", toLook, ask(func(h House, r *http.Request, f HostKeyFilter) (HostKeyList, error) {
