@@ -148,3 +148,20 @@ func crowd(b *testing.B, url string) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkVerify reads a record of 100,000 links; links/s is how fast.
+func BenchmarkVerify(b *testing.B) {
+	benchBoth(b, func(b *testing.B, url string) {
+		s := storetest.Open(b, url)
+		const each = 50_000
+		if err := store.FillChain(b.Context(), s, each); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if good, err := s.Verify(b.Context(), store.Verification{}); err != nil || good.Links != 2*each {
+				b.Fatalf("%+v, %v", good, err)
+			}
+		}
+		b.ReportMetric(2*each*float64(b.N)/b.Elapsed().Seconds(), "links/s")
+	})
+}

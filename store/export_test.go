@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Setting asks the database how a connection of the store is set.
@@ -71,4 +72,31 @@ func SmallSteps(tb testing.TB, rows int) {
 	first, long, least, time := firstStep, longStep, leastStep, searchTime
 	firstStep, longStep, leastStep, searchTime = rows, rows, 1, 0
 	tb.Cleanup(func() { firstStep, longStep, leastStep, searchTime = first, long, least, time })
+}
+
+// FillChain appends n denied entries and as many audit rows, in few
+// transactions.
+func FillChain(ctx context.Context, s *Store, n int) error {
+	for n > 0 {
+		some := min(n, 250) // PostgreSQL walks over every version of the head that a transaction made
+		n -= some
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+		err := s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			for range some {
+				err := insertEntry(ctx, tx, Entry{Time: time.Now(), Gate: "gate-1", Denial: "no-grant", Login: "root", Detail: "a denied entry as there are many"})
+				if err == nil {
+					err = writeDown(ctx, tx, "root", deed{action: "person.disable", object: "person alice", detail: "enabled → disabled", was: personFact{Name: "alice"}, became: personFact{Name: "alice", Disabled: true}})
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
