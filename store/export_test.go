@@ -100,3 +100,9 @@ func FillChain(ctx context.Context, s *Store, n int) error {
 	}
 	return nil
 }
+
+// Keys, for who fills a database past the store.
+var (
+	AddrKey   = addrKey
+	LengthKey = lengthKey
+)

@@ -155,6 +155,10 @@ func (c *Client) Events(ctx context.Context, session string) (io.ReadCloser, err
 	return c.do(ctx, "GET", path("sessions", session, "events"), nil)
 }
 
+func (c *Client) Export(ctx context.Context, session string) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", path("sessions", session, "export"), nil)
+}
+
 func (c *Client) Recordings(ctx context.Context, session string) ([]Recording, error) {
 	return get[[]Recording](ctx, c, path("sessions", session, "recordings"), none{})
 }

@@ -113,6 +113,8 @@ type Inside interface {
 // Records tell what happened.
 type Records interface {
 	Entries(ctx context.Context, f EntryFilter) ([]Entry, error)
+	// Export is a tar of all that is kept of a session.
+	Export(ctx context.Context, session string) (io.ReadCloser, error)
 	// Search finds sessions and denied entries by what is known of them.
 	Search(ctx context.Context, s Search) (Page, error)
 	// Events is a session's event log, one JSON Event a line.

@@ -56,6 +56,16 @@ type Recording struct {
 	Live    bool  `json:"live"` // its session is
 }
 
+// Exported is session.json in an export: what the database says of a session.
+type Exported struct {
+	Session Session   `json:"session"`
+	Stay    Stay      `json:"stay"`
+	Grant   Grant     `json:"grant"`
+	Gate    string    `json:"gate"` // that exported it
+	Time    time.Time `json:"time"`
+	By      string    `json:"by"`
+}
+
 // Following asks for a recording to go on live.
 type Following struct {
 	Follow bool `query:"follow"`

@@ -143,6 +143,9 @@ var recordRoutes = []route{
 	{"GET", "/sessions/{id}/events", toWatch, stream("application/jsonl", func(h House, r *http.Request, _ none) (io.ReadCloser, error) {
 		return h.Events(r.Context(), r.PathValue("id"))
 	})},
+	{"GET", "/sessions/{id}/export", toWatch, stream("application/x-tar", func(h House, r *http.Request, _ none) (io.ReadCloser, error) {
+		return h.Export(r.Context(), r.PathValue("id"))
+	})},
 	{"GET", "/sessions/{id}/recordings", toLook, ask(func(h House, r *http.Request, _ none) ([]Recording, error) {
 		return h.Recordings(r.Context(), r.PathValue("id"))
 	})},

@@ -193,6 +193,7 @@ func calls() map[string]func(context.Context, House) error {
 			return err
 		},
 		"Events[abcd]":     func(ctx context.Context, h House) error { return bodies(h.Events(ctx, "abcd")) },
+		"Export[abcd]":     func(ctx context.Context, h House) error { return bodies(h.Export(ctx, "abcd")) },
 		"Recordings[abcd]": func(ctx context.Context, h House) error { _, err := h.Recordings(ctx, "abcd"); return err },
 		"Recording[abcd 2 {Follow:true}]": func(ctx context.Context, h House) error {
 			return bodies(h.Recording(ctx, "abcd", 2, Following{true}))

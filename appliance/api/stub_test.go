@@ -165,6 +165,9 @@ func (s *stub) Entries(ctx context.Context, f EntryFilter) ([]Entry, error) {
 func (s *stub) Events(ctx context.Context, id string) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "Events", id))
 }
+func (s *stub) Export(ctx context.Context, id string) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "Export", id))
+}
 func (s *stub) Recordings(ctx context.Context, id string) ([]Recording, error) {
 	return nil, s.saw(ctx, "Recordings", id)
 }
