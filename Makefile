@@ -8,7 +8,7 @@ BINARIES := bin/insided bin/inside bin/inside-render
 STATICCHECK := $(GO) tool -modfile=packaging/tools/go.mod staticcheck
 BENCHSTAT := $(GO) tool -modfile=packaging/tools/go.mod benchstat
 
-.PHONY: build demo test lint race fuzz bench clean deps $(BINARIES)
+.PHONY: build demo test lint race fuzz soak bench clean deps $(BINARIES)
 
 build: $(BINARIES)
 
@@ -40,6 +40,11 @@ fuzz:
 	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
+
+# What takes minutes: ten million random decisions against the oracle, and
+# every change of every zone's clocks against Python's zoneinfo.
+soak:
+	INSIDE_SOAK=1 $(GO) test ./policy -run 'Soak|Zoneinfo' -count=1 -timeout 120m -v
 
 COUNT ?= 1
 bench: deps
