@@ -18,6 +18,7 @@ import (
 	"github.com/pawelmojski/inside/netfilter"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/proxy/rdpentry"
 	"github.com/pawelmojski/inside/proxy/sshentry"
 	"github.com/pawelmojski/inside/store"
 )
@@ -44,6 +45,7 @@ type Appliance struct {
 	webhook  *webhook // nil: nobody is told
 	records  *records
 	hostKeys *hostKeys
+	certs    *certificates
 	vault    *Vault
 	accounts accounts
 	ssh      *sshentry.Entry
@@ -92,6 +94,9 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if a.notary, err = OpenNotary(filepath.Join(a.cfg.Paths.State, "keys"), a.cfg.Gate.Name, a.store, a.records.root, a.clock.now, a.log); err != nil {
 		return err
 	}
+	if a.certs, err = openCertificates(filepath.Join(a.cfg.Paths.State, "keys"), a.store, a.cfg.Gate.Name, a.clock); err != nil {
+		return err
+	}
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
 	if a.webhook, err = newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded); err != nil {
@@ -110,7 +115,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	a.ssh = &sshentry.Entry{HostKeys: a.hostKeys, Log: a.log}
 	a.entries = map[policy.Protocol]proxy.Entry{
 		policy.SSH: a.ssh,
-		policy.RDP: notServed{},
+		policy.RDP: &rdpentry.Entry{Certificates: a.certs, Log: a.log},
 	}
 	if err := a.noteSettings(ctx); err != nil {
 		return err

@@ -3,6 +3,7 @@ package appliance
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy/rdpentry"
 	"github.com/pawelmojski/inside/store"
 )
 
@@ -176,9 +178,12 @@ func (h *House) portOf(s *policy.Server, p policy.Protocol) uint16 {
 
 func (h *House) hostKeyList(ctx context.Context, s *policy.Server, dest netip.AddrPort) (api.HostKeyList, error) {
 	list := api.HostKeyList{Server: s.Name, Address: dest.String(), Gate: []api.PublicKey{}, Pinned: []api.PublicKey{}}
-	own, err := h.Keys.Own(ctx, dest)
-	if err != nil {
-		return list, fmt.Errorf("keys of the gate for %s: %w", s.Name, err)
+	var own []ssh.Signer
+	if dest.Port() != h.portOf(s, policy.RDP) { // there the gate shows a certificate
+		var err error
+		if own, err = h.Keys.Own(ctx, dest); err != nil {
+			return list, fmt.Errorf("keys of the gate for %s: %w", s.Name, err)
+		}
 	}
 	for _, key := range own {
 		list.Gate = append(list.Gate, wireKey(key.PublicKey()))
@@ -188,6 +193,13 @@ func (h *House) hostKeyList(ctx context.Context, s *policy.Server, dest netip.Ad
 		return list, asProblem(err, "")
 	}
 	for _, row := range pinned {
+		if row.Type == keyTypeRDP {
+			list.Pinned = append(list.Pinned, api.PublicKey{
+				Type: row.Type, Fingerprint: rdpentry.Fingerprint(row.Key), Key: base64.StdEncoding.EncodeToString(row.Key),
+				Pinned: row.Pinned, By: row.By,
+			})
+			continue
+		}
 		key, err := ssh.ParsePublicKey(row.Key)
 		if err != nil {
 			return list, fmt.Errorf("pinned key of %s: %w", dest, err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 // leastFree is the room that must be left for recordings whatever the
@@ -152,6 +153,9 @@ func recoverFolder(dir *os.Root, now time.Time) error {
 		if _, err := recording.Recover(dir, name); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", name, err))
 		}
+	}
+	if _, err := desktop.Recover(dir, desktop.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		failed = append(failed, fmt.Errorf("%s: %w", desktop.Name, err))
 	}
 	log, err := recording.CreateLog(dir)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 	"github.com/pawelmojski/inside/store"
 )
 
@@ -245,23 +246,36 @@ func (v *visit) Dial(ctx context.Context) (net.Conn, error) {
 
 // Record implements proxy.Visit.
 func (v *visit) Record(channel int, h recording.Header) (*recording.Writer, error) {
+	h.Channel = channel
+	return openRecording(v, h, func(dir *os.Root, h recording.Header) (*recording.Writer, error) {
+		return recording.Create(dir, castName(channel), h)
+	})
+}
+
+// RecordDesktop implements proxy.Visit.
+func (v *visit) RecordDesktop(h recording.Header) (*desktop.Writer, error) {
+	return openRecording(v, h, func(dir *os.Root, h recording.Header) (*desktop.Writer, error) {
+		return desktop.Create(dir, desktop.Name, h)
+	})
+}
+
+// openRecording fills in what the house knows.
+func openRecording[W any](v *visit, h recording.Header, create func(*os.Root, recording.Header) (W, error)) (w W, err error) {
 	v.mu.Lock()
 	se, dir, verdict := v.session, v.dir, v.verdict
 	v.mu.Unlock()
 	if dir == nil {
-		return nil, errNotAdmitted
+		return w, errNotAdmitted
 	}
 	h.Person, h.Server, h.Login = verdict.Person.Name, verdict.Server.Name, se.Login
 	h.Source, h.Grant, h.Stay, h.Session = se.Client.String(), string(se.Grant), string(se.Stay), string(se.ID)
-	h.Channel = channel
 	h.Title = verdict.Person.Name + " on " + verdict.Server.Name + " as " + se.Login
 	if h.Start.IsZero() {
 		h.Start = v.house.clock.now()
 	}
-	w, err := recording.Create(dir, castName(channel), h)
-	if err != nil {
+	if w, err = create(dir, h); err != nil {
 		v.house.log.Error("recording could not be opened", "session", se.ID, "error", err)
-		return nil, err
+		return w, err
 	}
 	v.mu.Lock()
 	v.seen.Recordings++

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 // An Entry is the code that serves one protocol.
@@ -52,6 +53,10 @@ type Visit interface {
 	// Record opens the recording of a terminal channel. It fills the header
 	// with what the house knows (person, server, grant, …). Only after Admit.
 	Record(channel int, h recording.Header) (*recording.Writer, error)
+
+	// RecordDesktop opens the recording of a desktop, as Record does that of a
+	// terminal. Only after Admit, and once.
+	RecordDesktop(h recording.Header) (*desktop.Writer, error)
 
 	// Note appends one event to the session's event log. Only after Admit.
 	Note(e recording.Event) error

@@ -10,6 +10,7 @@ import (
 	"github.com/pawelmojski/inside/netfilter/nettest"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/policy/policytest"
+	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
 // theTable is the section of the decision table that is walked end to end: a
@@ -46,7 +47,7 @@ func TestTheDecisionTableHoldsEndToEnd(t *testing.T) {
 			}
 			want := string(c.Denial)
 			if want == "" && c.Flow.Protocol == policy.RDP {
-				want = string(policy.NotServed) // granted, but this gate cannot carry it
+				want = string(policy.NotServed) // granted, but not without TLS, which knock does not ask for
 			}
 			if e.Denial != want {
 				t.Errorf("denial %q, want %q", e.Denial, want)
@@ -93,20 +94,25 @@ func (h *house) register(f policy.Facts, addresses []netip.Addr) {
 	}
 }
 
-// knock connects and waits for what a protocol that is not carried gets: a
-// reset.
+// knock begins RDP without TLS and waits for the refusal, which comes after
+// the decision was made.
 func (h *house) knock(f policy.Flow) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := h.Client.DialFrom(ctx, f.Client.Addr(), netip.AddrPortFrom(f.Dest.Addr(), 3389).String())
 	if err != nil {
-		return // reset before the connect returned
+		h.t.Fatal(err)
 	}
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
-	if n, err := c.Read(make([]byte, 1)); err == nil {
-		h.t.Errorf("%d bytes came over a protocol that is not carried", n)
+	c.Write(wire.ConnectionRequest{}.Frame())
+	frame, err := wire.NewReader(c).Next()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if answer, err := wire.ParseConnectionConfirm(frame.Body); err != nil || answer.Failure != wire.FailSSLRequired {
+		h.t.Errorf("answer %+v, %v: want to be told to use TLS", answer, err)
 	}
 }
 

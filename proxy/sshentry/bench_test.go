@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,6 +25,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 // BenchmarkBulk compares what carrying a bulk stream costs the gate with what
@@ -329,6 +331,10 @@ func (benchVisit) Keyring(context.Context, string) (proxy.Keyring, error) { retu
 func (benchVisit) Dial(context.Context) (net.Conn, error) {
 	return net.Dial("tcp", os.Getenv("INSIDE_BENCH_SERVER"))
 }
+func (benchVisit) RecordDesktop(recording.Header) (*desktop.Writer, error) {
+	return nil, errors.ErrUnsupported
+}
+
 func (benchVisit) Record(int, recording.Header) (*recording.Writer, error) {
 	return recording.Create(benchRoot(), "0.cast", recording.Header{})
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 // The lab of this package: real sshds in a namespace, shared by all tests.
@@ -342,6 +343,10 @@ func (h *house) Keyring(context.Context, string) (proxy.Keyring, error) {
 }
 
 func (h *house) Dial(ctx context.Context) (net.Conn, error) { return hook(h.g, &h.g.dial)(ctx) }
+
+func (h *house) RecordDesktop(recording.Header) (*desktop.Writer, error) {
+	return nil, errors.ErrUnsupported
+}
 
 func (h *house) Record(channel int, header recording.Header) (*recording.Writer, error) {
 	if record := hook(h.g, &h.g.record); record != nil {

@@ -132,6 +132,10 @@ func FuzzShare(f *testing.F) {
 func FuzzFastPath(f *testing.F) {
 	f.Add([]byte{FastBitmap, 2, 0, 1, 0, 0x80 | FastBitmap, 0x21, 1, 0, 9})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 0 {
+			LastMove(b[0], b[1:])
+		}
+		LastSlowMove(b)
 		for len(b) > 0 {
 			u, rest, err := NextUpdate(b)
 			if err != nil {

@@ -74,6 +74,20 @@ const (
 func (c Core) Width() int  { return int(le.Uint16(c[coreWidth:])) }
 func (c Core) Height() int { return int(le.Uint16(c[coreHeight:])) }
 
+// Depth is how many bits a pixel of the session has that the client asks for.
+func (c Core) Depth() int {
+	depths := le.Uint16(c[coreDepths:])
+	switch deep := le.Uint16(c[coreHigh:]); {
+	case c.Early()&EarlyWant32 != 0 && depths&8 != 0:
+		return 32
+	case deep == 24 && depths&1 != 0:
+		return 24
+	case deep == 15 && depths&4 != 0:
+		return 15
+	}
+	return 16
+}
+
 // Early returns what the client says early that it can do.
 func (c Core) Early() uint16 { return le.Uint16(c[coreEarly:]) }
 

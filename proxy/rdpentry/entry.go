@@ -1,0 +1,208 @@
+// Package rdpentry is the way in by RDP. Towards the person's client it is a
+// server that speaks TLS, towards the real server it is a client: two
+// half-sessions, each with user, channel ids and capabilities of its own.
+//
+//	client                      gate                        server
+//	  │ X.224, TLS, MCS, GCC ◀─▶ greet │                       │
+//	  │ Client Info ───────────▶ decide, admit                 │
+//	  │                                │ reach ◀─▶ X.224, TLS, MCS, GCC
+//	  │                                │ ──────────▶ Client Info │
+//	  │ ◀──────── record ◀──────── down ◀────────── the desktop │
+//	  │ keys, mouse ───────────▶ up ───────────────▶            │
+//
+// The server is not dialled before the person was decided about, with the
+// login the client sends it; who is denied reads why in a window. Graphics the
+// recorder cannot undo are negotiated away, so are all channels but sound.
+//
+// It is no RDP server of its own: nothing is drawn here but a few words. The
+// appliance calls [Entry.Serve] for every intercepted flow on an RDP port.
+package rdpentry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
+)
+
+// Certificates remembers the certificates on both sides of the gate.
+type Certificates interface {
+	// Own returns the certificate the gate shows in the name of this server.
+	// It does not change by itself: clients remember it. The zero address
+	// stands for all servers that somebody nobody knows asks for.
+	Own(ctx context.Context, dest netip.AddrPort) (*tls.Certificate, error)
+
+	// Pinned returns the public keys this server is known by, in DER
+	// (SubjectPublicKeyInfo); none if it was never reached before.
+	Pinned(ctx context.Context, dest netip.AddrPort) ([][]byte, error)
+
+	// Pin remembers the public key of a server that is reached for the first
+	// time.
+	Pin(ctx context.Context, dest netip.AddrPort, key []byte) error
+}
+
+// An Entry serves RDP. Its fields must not change once it serves.
+type Entry struct {
+	Certificates Certificates
+	Log          *slog.Logger // nil: slog.Default
+
+	// LoginGrace is how long a client may take until it has sent its login;
+	// zero is two minutes, in which a person reads about a certificate nobody
+	// has told them of. Up to TLS it has a tenth of it. A server has a quarter
+	// of it to answer at all.
+	LoginGrace time.Duration
+}
+
+var _ proxy.Entry = (*Entry)(nil)
+
+// Serve carries one flow, as [proxy.Entry] says.
+func (e *Entry) Serve(ctx context.Context, client net.Conn, v proxy.Visit) (err error) {
+	f := e.newFlow(client, v)
+	defer f.leave()
+	defer func() {
+		if r := recover(); r != nil {
+			f.logPanic(r)
+			err = policy.Failed
+		}
+	}()
+
+	if err := f.greet(ctx); err != nil {
+		return err
+	}
+	err = f.letIn(ctx)
+	var refusal *proxy.Refusal
+	if errors.As(err, &refusal) {
+		f.turnAway(ctx, refusal)
+	}
+	if err != nil {
+		return err
+	}
+	return f.carry(ctx)
+}
+
+const defaultLoginGrace = 2 * time.Minute
+
+// A flow is one client's connection, the server's that belongs to it, and
+// everything that runs between them.
+type flow struct {
+	entry *Entry
+	visit proxy.Visit
+	log   *slog.Logger
+	dest  netip.AddrPort
+
+	client *side // owned from the start
+	server *side // nil until dialled
+
+	request wire.ConnectionRequest // what the client asks for
+	data    wire.ClientData        // what it says of itself
+	info    wire.ClientInfo        // what it logs in with
+	login   string
+
+	channels []channel
+	user     uint16 // the client's, on its side
+	serverIO uint16 // the channel of everything, on the server's side
+	us       uint16 // the gate's user, on the server's side
+	extended bool   // the server understands extended client data
+
+	desktop *desktopTap // what the server draws; set once admitted
+	showing sync.Mutex  // keeps what is recorded and what is shown in one order
+	share   share
+
+	goroutines sync.WaitGroup
+	over       chan struct{} // closed when the flow is to end
+	overOnce   sync.Once
+	cause      error       // why; set before over is closed
+	cut        atomic.Bool // nothing is relayed any more
+}
+
+func (e *Entry) newFlow(client net.Conn, v proxy.Visit) *flow {
+	log := e.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	fl := v.Flow()
+	return &flow{
+		entry:  e,
+		visit:  v,
+		log:    log.With("client", fl.Client, "dest", fl.Dest),
+		dest:   fl.Dest,
+		client: newSide(client),
+		over:   make(chan struct{}),
+	}
+}
+
+func (f *flow) grace() time.Duration {
+	if f.entry.LoginGrace > 0 {
+		return f.entry.LoginGrace
+	}
+	return defaultLoginGrace
+}
+
+var (
+	errGrace  = errors.New("the login grace time is over")
+	errSilent = errors.New("the server does not answer")
+)
+
+// refusal makes a refusal out of the verdict at accept and a reason that only
+// showed later.
+func (f *flow) refusal(d policy.Denial, err error) *proxy.Refusal {
+	v := f.visit.Verdict()
+	if v.Allowed() {
+		v.Denial = d
+	}
+	return &proxy.Refusal{Verdict: v, Login: f.login, Err: err}
+}
+
+// end makes the flow end, for the first reason that is given; nothing is
+// relayed from here on.
+func (f *flow) end(cause error) {
+	f.overOnce.Do(func() {
+		f.cause = cause
+		f.cut.Store(true)
+		close(f.over)
+	})
+}
+
+// spawn runs fn in a goroutine that Serve waits for. A panic, which only bytes
+// of a peer can have caused, ends this flow and no other.
+func (f *flow) spawn(fn func()) {
+	f.goroutines.Go(func() {
+		defer func() {
+			if r := recover(); r != nil {
+				f.logPanic(r)
+				f.end(policy.Failed)
+			}
+		}()
+		fn()
+	})
+}
+
+func (f *flow) logPanic(r any) {
+	f.log.Error("rdp session panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+}
+
+// leave closes both connections and returns when every goroutine is gone.
+func (f *flow) leave() {
+	f.end(policy.Failed) // when nobody has said why: an error on the way
+	f.client.close()
+	if f.server != nil {
+		f.server.close()
+	}
+	f.goroutines.Wait()
+	if f.desktop != nil {
+		if err := f.desktop.close(f.cause); err != nil {
+			f.log.Error("recording not closed", "error", err)
+		}
+	}
+}

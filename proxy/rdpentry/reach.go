@@ -1,0 +1,234 @@
+package rdpentry
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
+)
+
+var (
+	errNLA       = errors.New("the server insists on network level authentication (NLA), which this gate cannot do yet")
+	errOldServer = errors.New("the server knows standard RDP security only, which anybody can break")
+)
+
+// reach dials the server and is a client to it up to where a client logs in.
+func (f *flow) reach(ctx context.Context) error {
+	answer, cancel := context.WithTimeoutCause(ctx, f.grace()/4, errSilent)
+	defer cancel()
+	conn, err := f.visit.Dial(answer)
+	if err != nil {
+		var refusal *proxy.Refusal
+		if errors.As(err, &refusal) {
+			return refusal
+		}
+		return f.refusal(policy.ServerUnreachable, err)
+	}
+	f.server = newSide(conn)
+	err = f.guarded(answer, f.server, func() error {
+		if err := f.secureServer(answer); err != nil {
+			return err
+		}
+		return f.joinServer()
+	})
+	var changed *certificateChanged
+	var store *pinStoreError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &changed):
+		return f.refusal(policy.HostKeyChanged, changed)
+	case errors.As(err, &store):
+		return f.refusal(policy.LedgerUnavailable, store)
+	case errors.Is(err, errNLA), errors.Is(err, errOldServer):
+		return f.refusal(policy.NotServed, err)
+	case errors.Is(err, wire.ErrMalformed):
+		return f.refusal(policy.ProtocolError, err)
+	}
+	return f.refusal(policy.ServerUnreachable, err)
+}
+
+// secureServer negotiates TLS with the server.
+func (f *flow) secureServer(ctx context.Context) error {
+	request := wire.ConnectionRequest{Negotiation: true, Protocols: wire.ProtocolSSL}
+	if err := f.server.write(request.Frame()); err != nil {
+		return err
+	}
+	frame, err := f.server.frames.Next()
+	if err != nil {
+		return err
+	}
+	if frame.Fast {
+		return errTooEarly
+	}
+	confirm, err := wire.ParseConnectionConfirm(frame.Body)
+	switch {
+	case err != nil:
+		return err
+	case confirm.Failure == wire.FailHybridRequired:
+		return errNLA
+	case confirm.Failure == wire.FailSSLNotAllowed, confirm.Failure == wire.FailNoCertificate, !confirm.Negotiation:
+		return errOldServer
+	case confirm.Failure != 0:
+		return fmt.Errorf("%w: the server refuses the negotiation with code %d", wire.ErrMalformed, confirm.Failure)
+	case confirm.Protocol == wire.ProtocolRDP:
+		return errOldServer
+	case confirm.Protocol != wire.ProtocolSSL || f.server.frames.Buffered() > 0:
+		return fmt.Errorf("%w: the server chose protocol %#x", wire.ErrMalformed, confirm.Protocol)
+	}
+	f.extended = confirm.Flags&wire.ExtendedClientData != 0
+	known, err := f.knownServer(ctx)
+	if err != nil {
+		return err
+	}
+	conn := tls.Client(f.server.raw, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// RDP servers sign their own certificates: there is no chain to check.
+		// What is checked instead, and at every connection, is the key.
+		InsecureSkipVerify: true,
+		VerifyConnection:   func(s tls.ConnectionState) error { return known.check(ctx, s) },
+	})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS with the server: %w", err)
+	}
+	f.server.secured(conn)
+	return nil
+}
+
+// joinServer is MCS and GCC with the server.
+func (f *flow) joinServer() error {
+	d := f.data
+	d.Core = d.Core.Clone()
+	d.Core.SetDepth24()
+	d.Core.SetSelected(wire.ProtocolSSL)
+	d.Core.SetEarly(d.Core.Early() &^ (wire.EarlyGraphics | wire.EarlyAutodetect | wire.EarlyHeartbeat | wire.EarlySkipJoin))
+	d.Channels = f.askedOfServer()
+	if err := f.server.write(wire.ConnectInitial(d.Bytes(f.extended))); err != nil {
+		return err
+	}
+	p, err := f.server.nextPayload()
+	if err != nil {
+		return err
+	}
+	data, err := wire.ParseConnectResponse(p)
+	if err != nil {
+		return err
+	}
+	s, err := wire.ParseServerData(data)
+	switch {
+	case err != nil:
+		return err
+	case s.Encrypted:
+		return errOldServer
+	case s.Requested != wire.ProtocolSSL:
+		return fmt.Errorf("%w: the server was asked for protocol %#x and says %#x", wire.ErrMalformed, wire.ProtocolSSL, s.Requested)
+	case len(s.Channels) != len(f.channels):
+		return fmt.Errorf("%w: %d channels for the %d that were asked for", wire.ErrMalformed, len(s.Channels), len(f.channels))
+	}
+	f.serverIO = s.IO
+	joins := []uint16{s.IO}
+	for i, id := range s.Channels {
+		f.channels[i].server = id
+		if id != 0 {
+			joins = append(joins, id)
+		}
+	}
+	if s.Message != 0 {
+		joins = append(joins, s.Message) // some servers hang up on who does not
+	}
+	return f.attach(joins)
+}
+
+// attach makes the gate a user of the server's domain and joins channels.
+func (f *flow) attach(joins []uint16) error {
+	hello := append(wire.MCS{Kind: wire.ErectDomainRequest}.Frame(), wire.MCS{Kind: wire.AttachUserRequest}.Frame()...)
+	if err := f.server.write(hello); err != nil {
+		return err
+	}
+	p, err := f.server.next()
+	if err != nil {
+		return err
+	}
+	if p.Kind != wire.AttachUserConfirm || p.Result != 0 || p.User == 0 {
+		return fmt.Errorf("%w: the server attaches nobody (PDU %d, result %d)", wire.ErrMalformed, p.Kind, p.Result)
+	}
+	f.us = p.User
+	for _, id := range append([]uint16{f.us}, joins...) {
+		if err := f.server.write(wire.MCS{Kind: wire.ChannelJoinRequest, User: f.us, Channel: id}.Frame()); err != nil {
+			return err
+		}
+		p, err := f.server.next()
+		if err != nil {
+			return err
+		}
+		if p.Kind != wire.ChannelJoinConfirm || p.Result != 0 || p.Channel != id {
+			return fmt.Errorf("%w: channel %d of the server cannot be joined (PDU %d, result %d)", wire.ErrMalformed, id, p.Kind, p.Result)
+		}
+	}
+	return nil
+}
+
+// A knownServer checks a server's public key against what it is known by.
+type knownServer struct {
+	f    *flow
+	pins [][]byte
+}
+
+func (f *flow) knownServer(ctx context.Context) (*knownServer, error) {
+	pins, err := f.entry.Certificates.Pinned(ctx, f.dest)
+	if err != nil {
+		return nil, &pinStoreError{fmt.Errorf("look up the certificate of %s: %w", f.dest, err)}
+	}
+	return &knownServer{f: f, pins: pins}, nil
+}
+
+// check pins the key and not the certificate: a server renews its certificate
+// by itself, its key when somebody wants it to.
+func (k *knownServer) check(ctx context.Context, s tls.ConnectionState) error {
+	if len(s.PeerCertificates) == 0 {
+		return fmt.Errorf("%w: the server shows no certificate", wire.ErrMalformed)
+	}
+	key := s.PeerCertificates[0].RawSubjectPublicKeyInfo
+	switch {
+	case len(k.pins) == 0:
+		if err := k.f.entry.Certificates.Pin(ctx, k.f.dest, key); err != nil {
+			return &pinStoreError{fmt.Errorf("pin the certificate of %s: %w", k.f.dest, err)}
+		}
+	case !slices.ContainsFunc(k.pins, func(p []byte) bool { return bytes.Equal(p, key) }):
+		return &certificateChanged{k.f, key}
+	}
+	return nil
+}
+
+// Fingerprint is how a public key is told to people: as ssh tells its own.
+func Fingerprint(key []byte) string {
+	sum := sha256.Sum256(key)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
+}
+
+// certificateChanged refuses a server that shows another key than the pinned
+// one.
+type certificateChanged struct {
+	f   *flow
+	key []byte
+}
+
+func (e *certificateChanged) Error() string {
+	return fmt.Sprintf("the certificate key of %s has changed to %s; "+
+		"nobody gets in until an administrator has found out why and trusts the new key",
+		e.f.where(), Fingerprint(e.key))
+}
+
+// pinStoreError is a failure of ours, not of the server's.
+type pinStoreError struct{ err error }
+
+func (e *pinStoreError) Error() string { return e.err.Error() }
+func (e *pinStoreError) Unwrap() error { return e.err }
