@@ -47,6 +47,7 @@ type signs struct {
 	database   error   // why nothing can be written down
 	rules      error   // of the kernel
 	doors      error
+	unsigned   string // why the record is not sealed and signed
 	denials    denialCount
 	repairs    happening
 	servers    []serverSign
@@ -106,6 +107,9 @@ func alertsBy(s signs, was func(alertKey) bool) map[alertKey]string {
 		if err != nil {
 			alerts[key] = "nobody new is let in: " + oneLine(err.Error())
 		}
+	}
+	if s.unsigned != "" {
+		alerts[alertKey{kind: api.AlertRecordUnsigned, object: "audit trail"}] = "the record is " + oneLine(s.unsigned)
 	}
 	spike := alertKey{kind: api.AlertDenialsSpike, object: "entries"}
 	if least := s.denials.least(); float64(s.denials.recent) > least || was(spike) && float64(s.denials.recent) > least/2 {

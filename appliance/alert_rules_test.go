@@ -38,6 +38,7 @@ func TestTheRulesOfAlerts(t *testing.T) {
 		"recordings that cannot be written":                  {signs: signs{recordings: errors.New("x")}, want: "recordings-failing recordings"},
 		"a database that is away":                            {signs: signs{database: errors.New("x")}, want: "database-away database"},
 		"rules that cannot be put right":                     {signs: signs{rules: errors.New("x")}, want: "rules-wrong rules"},
+		"a record that is not signed":                        {signs: signs{unsigned: "x"}, want: "record-unsigned audit trail"},
 		"doors that are closed":                              {signs: signs{doors: errors.New("x")}, want: "doors-closed doors"},
 		"20 denials are no spike":                            {signs: signs{denials: denialCount{recent: 20}}},
 		"21 after an hour without any are":                   {signs: signs{denials: denialCount{recent: 21}}, want: "denials-spike entries"},
@@ -148,7 +149,7 @@ func TestOnlyGrantsThatEndSoonAreLookedAt(t *testing.T) {
 func TestEveryKindOfAlertHasARule(t *testing.T) {
 	s := signs{
 		now: noon, ending: []ending{{"1", "", noon.Add(1)}}, used: 1, recordings: errors.New("x"), database: errors.New("x"), rules: errors.New("x"),
-		doors: errors.New("x"), denials: denialCount{recent: 100}, repairs: happening{noon, "x"},
+		doors: errors.New("x"), unsigned: "x", denials: denialCount{recent: 100}, repairs: happening{noon, "x"},
 		servers: []serverSign{{"s", 3, "x"}}, changed: []keySign{{"s", "s"}},
 	}
 	kinds := map[string]bool{}

@@ -210,6 +210,9 @@ func (a *Appliance) signs() signs {
 		now: a.clock.now(), recordings: a.records.ready(), database: a.ledger.problem(),
 		rules: a.rulesRight(), doors: a.doorsOpen(),
 	}
+	if a.notary != nil && s.database == nil { // else it is the database's alert
+		s.unsigned = a.notary.Problem()
+	}
 	if bytes, share := a.records.free(); bytes > 0 {
 		s.used = 1 - share
 	}

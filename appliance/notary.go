@@ -35,10 +35,12 @@ type Notary struct {
 	keys *os.Root
 	key  ed25519.PrivateKey
 
-	mu         sync.Mutex // one round at a time
+	mu         sync.Mutex // one signature at a time
 	registered bool
 	last       store.Head // zero: none
-	problem    string     // that was logged
+
+	said     sync.Mutex
+	problems map[string]string // what sealing and signing could not do, last
 }
 
 const (
@@ -65,7 +67,7 @@ func OpenNotary(dir, gate string, s *store.Store, records *os.Root, now func() t
 	if err != nil {
 		return nil, fmt.Errorf("audit key: %w", err)
 	}
-	n := &Notary{gate: gate, store: s, records: records, log: log, now: now, keys: keys}
+	n := &Notary{gate: gate, store: s, records: records, log: log, now: now, keys: keys, problems: map[string]string{}}
 	if n.key, err = n.readKey(); errors.Is(err, fs.ErrNotExist) {
 		n.key, err = n.makeKey()
 	}
@@ -141,8 +143,16 @@ func (n *Notary) readHead() (h store.Head, err error) {
 // Close gives the folder back.
 func (n *Notary) Close() error { return n.keys.Close() }
 
-// Run seals and signs until ctx ends.
+// Run seals and signs until ctx ends. Sealing reads files, which may be large:
+// nothing is signed later for that.
 func (n *Notary) Run(ctx context.Context) {
+	var sealing sync.WaitGroup
+	sealing.Go(func() { n.each(ctx, n.trySealing) })
+	n.each(ctx, n.trySigning)
+	sealing.Wait()
+}
+
+func (n *Notary) each(ctx context.Context, do func(context.Context)) {
 	pace := time.NewTicker(notaryPace)
 	defer pace.Stop()
 	for {
@@ -150,40 +160,58 @@ func (n *Notary) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-pace.C:
-			n.Round(ctx)
+			do(ctx)
 		}
 	}
 }
 
-// Round seals what has ended and signs what is new. What does not succeed is
-// tried again in the next one.
+// Round seals what has ended and then signs what is new.
 func (n *Notary) Round(ctx context.Context) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	err := errors.Join(n.seal(ctx), n.sign(ctx))
+	n.trySealing(ctx)
+	n.trySigning(ctx)
+}
+
+func (n *Notary) trySealing(ctx context.Context) { n.say(ctx, "sealed", n.seal(ctx)) }
+
+func (n *Notary) trySigning(ctx context.Context) {
+	_, err := n.Head(ctx)
+	n.say(ctx, "signed", err)
+}
+
+// say logs what could not be done, once; it is tried again in the next round.
+func (n *Notary) say(ctx context.Context, what string, err error) {
 	if ctx.Err() != nil {
 		return
 	}
-	problem := ""
+	n.said.Lock()
+	defer n.said.Unlock()
+	was, is := n.problems[what], ""
 	if err != nil {
-		problem = err.Error()
+		is = err.Error()
 	}
-	if problem != n.problem && problem != "" {
-		n.log.Error("the record is not sealed and signed", "error", err)
+	n.problems[what] = is
+	switch {
+	case is == was:
+	case is != "":
+		n.log.Error("the record is not "+what, "error", err)
+	default:
+		n.log.Info("the record is " + what + " again")
 	}
-	if problem == "" && n.problem != "" {
-		n.log.Info("the record is sealed and signed again")
-	}
-	n.problem = problem
 }
 
-// Problem says what the last round could not do, "" if nothing.
+// Problem says what could not be done the last time, "" if nothing.
 func (n *Notary) Problem() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.problem
+	n.said.Lock()
+	defer n.said.Unlock()
+	for _, what := range []string{"signed", "sealed"} {
+		if p := n.problems[what]; p != "" {
+			return "not " + what + ": " + p
+		}
+	}
+	return ""
 }
 
+// sign signs what is new; n.mu is held.
 func (n *Notary) sign(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()

@@ -22,6 +22,7 @@ const (
 	AlertRulesWrong        = "rules-wrong"        // and could not be put right
 	AlertRulesRepaired     = "rules-repaired"     // somebody had changed them
 	AlertDoorsClosed       = "doors-closed"       // connections are not taken
+	AlertRecordUnsigned    = "record-unsigned"    // the audit trail is not sealed and signed, or not the one that was
 	AlertDenialsSpike      = "denials-spike"      // many more than usual
 	AlertServerUnreachable = "server-unreachable" // several times in a row
 	AlertHostKeyChanged    = "host-key-changed"   // of a server
@@ -30,7 +31,7 @@ const (
 // AlertKinds are all there are.
 var AlertKinds = []string{
 	AlertGrantEnding, AlertRecordingsFilling, AlertRecordingsFailing, AlertDatabaseAway, AlertRulesWrong,
-	AlertRulesRepaired, AlertDoorsClosed, AlertDenialsSpike, AlertServerUnreachable, AlertHostKeyChanged,
+	AlertRulesRepaired, AlertDoorsClosed, AlertRecordUnsigned, AlertDenialsSpike, AlertServerUnreachable, AlertHostKeyChanged,
 }
 
 // AlertFilter limits Alerts.
