@@ -133,11 +133,10 @@ func (k *keyring) enrol(ctx context.Context, run func(context.Context, string) (
 	switch answer := enrollAnswer(mark, said); {
 	case answer == "added" || answer == "already":
 		e.State = store.Enrolled
-	case err != nil:
+	case errors.Is(err, proxy.ErrNotRun):
 		e.State, e.Detail = store.EnrolmentFailed, err.Error()
-		if ctx.Err() != nil || k.visit.ctx.Err() != nil {
-			e.State = store.EnrolmentBegun // cut off: the line may be there
-		}
+	case err != nil: // it may have run
+		e.Detail = err.Error()
 	default:
 		e.State, e.Detail = store.EnrolmentFailed, enrollFailures[answer]
 	}
@@ -217,8 +216,8 @@ func (k *keyring) ownKey(ctx context.Context) (store.Credential, error) {
 }
 
 // register makes the key the person's agent has signed with one the person is
-// known by, for this login at this server and nothing else: it is what they
-// have shown they may use here.
+// known by, for this login at this address and nothing else: that is where they
+// have shown that they may use it.
 func (k *keyring) register(ctx context.Context, signed []byte) error {
 	if signed == nil {
 		return nil
@@ -226,7 +225,7 @@ func (k *keyring) register(ctx context.Context, signed []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
 	_, err := k.visit.house.store.AddPersonKey(ctx, k.visit.house.itself(), store.PersonKey{
-		Person: k.person, Server: k.server, Login: k.login, Key: signed, Label: "shown when the account was enrolled",
+		Person: k.person, Server: k.server, Dest: k.visit.flow.Dest, Login: k.login, Key: signed, Label: "shown when the account was enrolled",
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return nil // known already, or somebody else's, which it stays

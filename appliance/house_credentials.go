@@ -238,6 +238,9 @@ func (h *House) wirePersonKey(k store.PersonKey) api.PersonKey {
 	if k.Server != "" {
 		wire.Server = n.server(k.Server)
 	}
+	if k.Dest.IsValid() {
+		wire.Address = k.Dest.String()
+	}
 	key, err := ssh.ParsePublicKey(k.Key)
 	if err != nil {
 		wire.Type = fmt.Sprintf("unreadable: %v", err)

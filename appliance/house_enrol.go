@@ -75,8 +75,6 @@ func (h *House) takeOut(ctx context.Context, p *policy.Person, e store.Enrolment
 		return "forgotten: the line was left to whoever asked", nil
 	case e.Gate != h.Gate:
 		return "", fmt.Errorf("%s has enrolled it, from its own address: ask there", e.Gate)
-	case e.State == store.EnrolmentFailed:
-		return "the line was never there", nil
 	}
 	credentials, err := h.Store.Credentials(ctx, p.ID)
 	if err != nil {

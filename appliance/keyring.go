@@ -51,12 +51,10 @@ func (v *visit) Keyring(ctx context.Context, login string) (proxy.Keyring, error
 	}, nil
 }
 
-// Owner implements proxy.Keyring. A key that is itself stored for the person
-// counts as registered: whoever proves it holds what the gate would use.
+// Owner implements proxy.Keyring. That the gate holds a key for a person does
+// not make it one the person is known by: others may hold it, too.
 func (k *keyring) Owner(ctx context.Context, key []byte) (proxy.KeyOwner, error) {
-	mine := func(theirs []byte) bool { return bytes.Equal(theirs, key) }
-	if slices.ContainsFunc(k.rows.Keys, func(r store.PersonKey) bool { return mine(r.Key) }) ||
-		slices.ContainsFunc(k.rows.Credentials, func(c store.Credential) bool { return mine(c.Public) }) {
+	if slices.ContainsFunc(k.rows.Keys, func(r store.PersonKey) bool { return bytes.Equal(r.Key, key) }) {
 		return proxy.PersonsKey, nil
 	}
 	k.mu.Lock()

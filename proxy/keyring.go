@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
+	"errors"
 	"log/slog"
 )
 
@@ -31,6 +32,9 @@ type Keyring interface {
 	// The line is for the person's terminal, if there is one; "" is nothing.
 	Settle(ctx context.Context, how Login, terminal bool, run func(ctx context.Context, command string) (string, error)) (line string, err error)
 }
+
+// ErrNotRun is a command that the server has not even begun to run.
+var ErrNotRun = errors.New("the command was not run")
 
 // A Login says how the server let the person in.
 type Login struct {

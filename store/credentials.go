@@ -236,7 +236,7 @@ func (s *Store) Keyring(ctx context.Context, gate string, p policy.PersonID, v p
 	var own []Credential
 	var enrolled []Enrolment
 	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
-		if k.Keys, err = personKeysWhere(ctx, tx, here, p, v, login); err != nil {
+		if k.Keys, err = personKeysWhere(ctx, tx, here+" AND (dest = $4 OR dest = '')", p, v, login, addrPortText(dest)); err != nil {
 			return err
 		}
 		if k.Credentials, err = credentialsWhere(ctx, tx, here+" AND kind <> $4", p, v, login, OwnKey); err != nil {

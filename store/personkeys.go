@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/pawelmojski/inside/policy"
@@ -17,17 +18,19 @@ type PersonKey struct {
 	Person policy.PersonID
 	Server policy.ServerID // "" is any
 	Login  string          // "" is any
+	Dest   netip.AddrPort  // of a server that is a whole prefix; the zero value is any
 	Key    []byte          // wire format
 	Label  string          // the comment of the .pub file
 	Added  time.Time
 	By     string
 }
 
-const personKeyColumns = "id, person, server, login, public_key, label, added, added_by"
+const personKeyColumns = "id, person, server, login, dest, public_key, label, added, added_by"
 
 type personKeyFact struct {
 	ID string `json:"id"`
 	scope
+	Address     string    `json:"address,omitempty"` // none: any of the server
 	Fingerprint string    `json:"fingerprint"`
 	Key         string    `json:"key"` // base64 of the wire format
 	Label       string    `json:"label,omitempty"`
@@ -36,7 +39,7 @@ type personKeyFact struct {
 }
 
 func knownPersonKey(k PersonKey, at scope) personKeyFact {
-	return personKeyFact{k.ID, at, fingerprint(k.Key), base64Text(k.Key), k.Label, k.Added, k.By}
+	return personKeyFact{k.ID, at, addrPortText(k.Dest), fingerprint(k.Key), base64Text(k.Key), k.Label, k.Added, k.By}
 }
 
 // AddPersonKey registers a public key and gives it its id. The same key again
@@ -66,7 +69,7 @@ func (s *Store) AddPersonKey(ctx context.Context, by string, k PersonKey) (Perso
 				}
 				return deed{}, refuse(ErrConflict, "key %s is registered for %s (key %s): a key that two persons hold proves neither", fingerprint(k.Key), other.Name, h.ID)
 			}
-			if h.Server == k.Server && h.Login == k.Login {
+			if h.Server == k.Server && h.Login == k.Login && h.Dest == k.Dest {
 				return deed{}, refuse(ErrConflict, "key %s is registered %s already (key %s)", fingerprint(k.Key), where, h.ID)
 			}
 		}
@@ -75,8 +78,8 @@ func (s *Store) AddPersonKey(ctx context.Context, by string, k PersonKey) (Perso
 			return deed{}, err
 		}
 		k.ID = numberID(n)
-		_, err = tx.ExecContext(ctx, "INSERT INTO person_keys ("+personKeyColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-			n, k.Person, k.Server, k.Login, base64Text(k.Key), k.Label, micros(k.Added), by)
+		_, err = tx.ExecContext(ctx, "INSERT INTO person_keys ("+personKeyColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+			n, k.Person, k.Server, k.Login, addrPortText(k.Dest), base64Text(k.Key), k.Label, micros(k.Added), by)
 		if err != nil {
 			return deed{}, err
 		}
@@ -144,11 +147,14 @@ func personKeysWhere(ctx context.Context, tx *sql.Tx, where string, args ...any)
 
 func readPersonKey(r row) (k PersonKey, err error) {
 	var id, added int64
-	var key string
-	if err := r.Scan(&id, &k.Person, &k.Server, &k.Login, &key, &k.Label, &added, &k.By); err != nil {
+	var dest, key string
+	if err := r.Scan(&id, &k.Person, &k.Server, &k.Login, &dest, &key, &k.Label, &added, &k.By); err != nil {
 		return k, err
 	}
 	k.ID, k.Added = numberID(id), moment(added)
+	if k.Dest, err = parseAddrPort(dest); err != nil {
+		return k, err
+	}
 	k.Key, err = base64.StdEncoding.DecodeString(key)
 	return k, err
 }

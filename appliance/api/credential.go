@@ -52,8 +52,9 @@ type CredentialFilter struct {
 type PersonKey struct {
 	ID          string    `json:"id"`
 	Person      string    `json:"person"`
-	Server      string    `json:"server,omitempty"` // "": any
-	Login       string    `json:"login,omitempty"`  // "": any
+	Server      string    `json:"server,omitempty"`  // "": any
+	Address     string    `json:"address,omitempty"` // "": any of the server
+	Login       string    `json:"login,omitempty"`   // "": any
 	Type        string    `json:"type"`
 	Fingerprint string    `json:"fingerprint"`
 	Label       string    `json:"label,omitempty"`

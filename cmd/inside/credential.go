@@ -34,10 +34,9 @@ server with this instead, so that a plain key file and no agent is enough:
   inside person key add alice <alice.pub
   inside credential add alice --server web --login deploy <deploy_key
 
-The key a credential holds is itself one the gate knows. What fits best is used:
-one for the login and the server, then for the server, for the login, for any;
-keys before passwords. It is used only inside a granted session, each use is an
-audit row, and nothing shows it again.
+What fits best is used: one for the login and the server, then for the server,
+for the login, for any; keys before passwords. It is used only inside a granted
+session, each use is an audit row, and nothing shows it again.
 
 A key with a passphrase is unlocked here: the passphrase is asked for on the
 terminal and goes nowhere.`,
@@ -58,7 +57,11 @@ terminal and goes nowhere.`,
 			if err != nil {
 				return err
 			}
-			return c.say(k, nil, "credential %s stored: %s %s", k.ID, what(k), servesFor(k.Person, k.Login, k.Server))
+			var notes []string
+			if isPassword && k.Server == "" {
+				notes = append(notes, "every server "+k.Person+" logs in to by it gets to see the password: --server names one")
+			}
+			return c.say(k, notes, "credential %s stored: %s %s", k.ID, what(k), servesFor(k.Person, k.Login, k.Server))
 		},
 	}
 	cmd.Flags().StringVar(&asked.Login, "login", "", "the login on the server it is for (default any)")

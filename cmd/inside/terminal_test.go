@@ -7,9 +7,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -129,4 +131,51 @@ func shortDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+func TestThePassphraseOfAKeyIsAskedForOnTheTerminalAndNotShown(t *testing.T) {
+	g := openGate(t, storetest.SQLite(t), t.TempDir())
+	defer g.close()
+	if out, err := inside(g, "person", "add", "alice").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	key := filepath.Join(t.TempDir(), "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+	for typed, want := range map[string]string{"wrong": "unlock the private key", "open sesame": "credential 1 stored"} {
+		screen, tty := openTerminal(t)
+		in, err := os.Open(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer in.Close()
+		cmd := inside(g, "credential", "add", "alice")
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, tty, tty
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 1}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		readUntil(t, screen, "Passphrase of the key: ")
+		awaitSilence(t, tty)
+		fmt.Fprintf(screen, "%s\n", typed)
+		if shown := readUntil(t, screen, want); strings.Contains(shown, typed) {
+			t.Errorf("the passphrase is shown: %q", shown)
+		}
+		if err := cmd.Wait(); (err == nil) != (typed == "open sesame") {
+			t.Errorf("%q: %v", typed, err)
+		}
+	}
+}
+
+// awaitSilence waits until a terminal shows nothing of what is typed; nothing
+// tells when it does.
+func awaitSilence(t *testing.T, tty *os.File) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if state, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS); err == nil && state.Lflag&unix.ECHO == 0 {
+			return
+		}
+	}
+	t.Fatal("what is typed is shown")
 }

@@ -140,8 +140,9 @@ func TestOneLoginByAgentMakesThatKeyEnough(t *testing.T) {
 	if r := h.withKey(mine, server, "id -un"); r.exit != 0 || r.stdout != "ideo\n" {
 		t.Fatalf("exit %d\n%s%s\n%s", r.exit, r.stdout, r.stderr, h.daemon.Output())
 	}
-	if keys := h.inside("person", "key", "list"); !strings.Contains(keys, "test-ssh-server") || !strings.Contains(keys, "ideo") {
-		t.Errorf("the key is known elsewhere, too:\n%s", keys)
+	keys := insideJSON[[]api.PersonKey](h, "person", "key", "list")
+	if len(keys) != 1 || keys[0].Server != "test-ssh-server" || keys[0].Login != "ideo" || keys[0].Address != "10.30.0.140:22" {
+		t.Errorf("the key is known elsewhere, too: %+v", keys)
 	}
 	// What the gate did is in the session's event log.
 	events := ""
@@ -219,7 +220,7 @@ func TestAnAccountThatCannotBeEnrolledIsLeftAlone(t *testing.T) {
 	if again := len(h.audit("credential.enroll")); again != tries {
 		t.Errorf("it was tried again at once: %d rows, then %d", tries, again)
 	}
-	if out := h.inside("credential", "unenroll", "p.mojski", "test-ssh-server"); strings.Count(out, "never there") != 2 {
+	if out := h.inside("credential", "unenroll", "p.mojski", "test-ssh-server"); strings.Count(out, "does not take the key") != 2 {
 		t.Errorf("unenroll:\n%s", out)
 	}
 }

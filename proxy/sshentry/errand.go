@@ -69,7 +69,7 @@ func (f *flow) runErrand(ctx context.Context, command string) (string, error) {
 	}
 	ch, requests, err := f.serverConn.OpenChannel("session", nil)
 	if err != nil {
-		return "", fmt.Errorf("open a session for the gate itself: %w", err)
+		return "", fmt.Errorf("%w: open a session for the gate itself: %w", proxy.ErrNotRun, err)
 	}
 	f.serveChannel(ch, requests)
 	defer f.drained(ch)
@@ -103,7 +103,7 @@ func runOn(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request, co
 	spawn(func() { io.Copy(io.Discard, ch.Stderr()) }) // ends with the channel
 	ok, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{command}))
 	if err == nil && !ok {
-		err = errors.New("the server runs no commands")
+		return "", nil, fmt.Errorf("%w: the server runs none", proxy.ErrNotRun)
 	}
 	if err != nil {
 		return "", nil, fmt.Errorf("run the gate's command: %w", err)

@@ -1,5 +1,5 @@
 -- What the gate logs in with in people's names, and by what it knows them.
--- An empty server or login is any. Secrets lie sealed; the key that opens them
+-- An empty server, login or dest is any. Secrets lie sealed; the key that opens them
 -- is not in the database.
 
 INSERT INTO counters (name, n) VALUES
@@ -10,11 +10,12 @@ CREATE TABLE person_keys (
 	person     TEXT   NOT NULL REFERENCES persons (id),
 	server     TEXT   NOT NULL,
 	login      TEXT   NOT NULL,
+	dest       TEXT   NOT NULL,
 	public_key TEXT   NOT NULL,
 	label      TEXT   NOT NULL,
 	added      BIGINT NOT NULL,
 	added_by   TEXT   NOT NULL,
-	UNIQUE (public_key, person, server, login)
+	UNIQUE (public_key, person, server, login, dest)
 );
 
 CREATE INDEX person_keys_of_person ON person_keys (person);

@@ -127,7 +127,7 @@ var credentials = []proof{
 		p, other, v := s.person("alice", "10.0.0.1/32"), s.person("bob", "10.0.0.2/32"), s.server("web", "10.30.0.7/32")
 		k, err := s.AddPersonKey(s.ctx, by, store.PersonKey{Person: p.ID, Key: []byte("k"), Label: "laptop"})
 		s.check(err)
-		here, err := s.AddPersonKey(s.ctx, by, store.PersonKey{Person: p.ID, Server: v.ID, Login: "root", Key: []byte("h")})
+		here, err := s.AddPersonKey(s.ctx, by, store.PersonKey{Person: p.ID, Server: v.ID, Login: "root", Dest: dest, Key: []byte("h")})
 		s.check(err)
 		s.unchanged(func() {
 			_, err = s.AddPersonKey(s.ctx, by, store.PersonKey{Person: p.ID, Key: []byte("k")})
@@ -141,9 +141,11 @@ var credentials = []proof{
 		ring, err := s.Keyring(s.ctx, "gate-1", p.ID, v.ID, dest, "root")
 		s.check(err)
 		s.same(len(ring.Keys), 2)
-		ring, err = s.Keyring(s.ctx, "gate-1", p.ID, v.ID, dest, "admin")
-		s.check(err)
-		s.same(ring.Keys, []store.PersonKey{k})
+		for _, elsewhere := range []store.PersonKey{{Login: "admin", Dest: dest}, {Login: "root", Dest: client}} {
+			ring, err = s.Keyring(s.ctx, "gate-1", p.ID, v.ID, elsewhere.Dest, elsewhere.Login)
+			s.check(err)
+			s.same(ring.Keys, []store.PersonKey{k})
+		}
 		_, err = s.RemovePersonKey(s.ctx, by, k.ID)
 		s.check(err)
 		if row := s.lastDeed(); row.Action != "person-key.remove" || !strings.Contains(row.Was, `"label":"laptop"`) {
