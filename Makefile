@@ -41,9 +41,12 @@ fuzz:
 	    echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 
-# What takes minutes: ten million random decisions against the oracle, and
-# every change of every zone's clocks against Python's zoneinfo.
-soak:
+# What takes minutes: ten million random decisions against the oracle, every
+# change of every zone's clocks against Python's zoneinfo, and for as long as
+# SOAK a database that is damaged again and again.
+SOAK ?= 30m
+soak: deps
+	INSIDE_SOAK=$(SOAK) $(GO) test ./cmd/insided -run Damaged -count=1 -timeout 24h -v
 	INSIDE_SOAK=1 $(GO) test ./policy -run 'Soak|Zoneinfo' -count=1 -timeout 120m -v
 
 COUNT ?= 1

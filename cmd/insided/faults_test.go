@@ -208,6 +208,7 @@ func TestADamagedDatabaseLosesNoEntryAndDisturbsNobodyInside(t *testing.T) {
 			}
 		}
 	}
+	t.Run("the daemon is killed meanwhile", tr.crash)
 }
 
 // suffer has people come and go while the database is damaged, repairs it and
@@ -409,10 +410,9 @@ func (tr *trial) decidedInTime(t *testing.T, before map[string]float64) {
 	t.Logf("%v decisions, on the average in %.0f µs", all, 1e6*since("inside_decide_seconds_sum")/all)
 }
 
-// TestADaemonKilledWhileTheDatabaseIsAwayLosesNoEntry: what waited for the
-// database is in the spool, and how the session ended too.
-func TestADaemonKilledWhileTheDatabaseIsAwayLosesNoEntry(t *testing.T) {
-	tr := newTrial(t)
+// crash kills the daemon while the database is away: what waited is in the
+// spool, and how the session ended too.
+func (tr *trial) crash(t *testing.T) {
 	written := len(tr.entries(0))
 	tr.seen = nil
 	leaver := tr.enterToStay()

@@ -71,6 +71,7 @@ type house struct {
 	before string
 	daemon *nettest.Daemon
 	sshd   *nettest.SSHD
+	meter  *api.Client // reads the numbers, over one connection
 }
 
 // settings of a house; the zero value is what most stories need.
