@@ -24,6 +24,12 @@ func (h *House) Status(ctx context.Context) (api.Status, error) {
 			s.Grants++
 		}
 	}
+	s.Maintained = []string{}
+	for _, v := range b.Facts().Servers {
+		if v.Maintenance != nil && !v.Maintenance.Over(now) {
+			s.Maintained = append(s.Maintained, v.Name)
+		}
+	}
 	s.Sessions = len(h.Live.Sessions())
 	s.Alerts, s.Ending = h.Lookout.Alerts(false), []api.EndingSoon{}
 	names := namer{b}

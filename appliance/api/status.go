@@ -20,6 +20,8 @@ type Status struct {
 	Stays    int       `json:"stays"`
 	Sessions int       `json:"sessions"`
 
+	Maintained []string `json:"maintained"` // servers under maintenance
+
 	LastHour HourCount    `json:"last_hour"` // entries, over all gates
 	Ending   []EndingSoon `json:"ending"`    // grants that end within the hour, the earliest first
 	Alerts   []Alert      `json:"alerts"`

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,9 @@ func (c *cli) printStatus(s api.Status, now time.Time) error {
 		line("inside", "%s at this gate", count(s.Sessions, "session"))
 	}
 	line("knows", "%s, %s, %s in force", count(s.Persons, "person"), count(s.Servers, "server"), count(s.Grants, "grant"))
+	if len(s.Maintained) > 0 {
+		line("maintained", "%s", strings.Join(s.Maintained, ", "))
+	}
 	alerts := slices.DeleteFunc(slices.Clone(s.Alerts), func(a api.Alert) bool { return a.Kind == api.AlertGrantEnding })
 	for i, a := range alerts[:min(len(alerts), statusMost)] {
 		line(first(i, "alerts"), "%s  %s  %s: %s", a.Begin.Local().Format("15:04"), a.Kind, a.Object, a.Text)
