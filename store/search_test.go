@@ -352,3 +352,47 @@ func TestAPlaceToGoOnFromThatIsNoneIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A database from before there were searches is searched like any other.
+func TestWhatWasThereBeforeTheKeysIsFound(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		old, err := store.OpenUnmigrated(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(store.FirstSchema(t.Context(), old), old.Close()); err != nil {
+			t.Fatal(err)
+		}
+		execute(t, raw(t, url),
+			"INSERT INTO persons VALUES ('p', 'alice', '', '', false)",
+			"INSERT INTO servers VALUES ('v', 'db', '10.30.0.140/32', 0, 0, false)",
+			"INSERT INTO grants VALUES (1, 'p', '', 'v', '', '', '', '', 0, 5, 0, '', '', 0, 5, 'root')",
+			"INSERT INTO stays VALUES (1, 'p', 1, 10, 0, '')",
+			"INSERT INTO sessions VALUES ('aaaaaaaaaaaaaaaa', 'aaaa', 1, 'p', 'v', 1, 'ssh', 'Ideo', '1.2.3.4:5', '1.2.3.5:22', 'gate-1', 10, 90000010, 'client-left')",
+			"INSERT INTO sessions VALUES ('bbbbbbbbbbbbbbbb', 'bbbb', 1, 'p', 'v', 1, 'ssh', 'root', '[fd00::1]:5', '1.2.3.5:22', 'gate-1', 40, 0, '')",
+			"INSERT INTO entries VALUES (1, 10, 'gate-1', '1.2.3.4:5', '1.2.3.5:22', 'ssh', 'Ideo', 'p', 'v', 1, '', '', 'aaaaaaaaaaaaaaaa')",
+			"INSERT INTO entries VALUES (2, 40, 'gate-1', '[fd00::1]:5', '1.2.3.5:22', 'ssh', 'root', 'p', 'v', 1, '', '', 'bbbbbbbbbbbbbbbb')",
+			"INSERT INTO entries VALUES (3, 50, 'gate-1', '1.2.3.4:5', '1.2.3.5:22', 'ssh', 'ROOT', 'p', 'v', 0, 'no-grant', '', '')",
+			"UPDATE counters SET n = 3 WHERE name IN ('entry', 'stay')")
+		s := storetest.Open(t, url)
+		for _, c := range []struct {
+			term store.Term
+			want []string
+		}{
+			{store.Term{Addresses: []netip.Prefix{netip.MustParsePrefix("1.2.3.4/32")}}, []string{"3", "aaaaaaaaaaaaaaaa"}},
+			{store.Term{Addresses: []netip.Prefix{netip.MustParsePrefix("fd00::/8")}}, []string{"bbbbbbbbbbbbbbbb"}},
+			{store.Term{Logins: []string{"ideo"}}, []string{"aaaaaaaaaaaaaaaa"}},
+			{store.Term{LoginPart: "roo"}, []string{"3", "bbbbbbbbbbbbbbbb"}},
+			{store.Term{Longer: 90 * time.Second, Denials: []policy.Denial{policy.NoGrant}}, []string{"3", "bbbbbbbbbbbbbbbb", "aaaaaaaaaaaaaaaa"}},
+		} {
+			q := store.Search{Terms: []store.Term{c.term}, Now: time.Now()}
+			if diff := cmp.Diff(c.want, read(t.Context(), t, s, q)); diff != "" {
+				t.Errorf("%+v: want -, got +:\n%s", c.term, diff)
+			}
+		}
+		stay, err := s.Stay(t.Context(), "1")
+		if err != nil || stay.Sessions != 2 || len(stay.Servers) != 1 {
+			t.Errorf("stay %+v, %v", stay, err)
+		}
+	})
+}
