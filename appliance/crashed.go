@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 // longestEvent is longer than any line of an event log.
@@ -23,6 +24,9 @@ func carriedIn(dir *os.Root) (Traffic, error) {
 		return t, err
 	}
 	t.Recordings = len(casts)
+	if _, err := dir.Lstat(desktop.Name); err == nil {
+		t.Recordings++
+	}
 	log, err := dir.Open("events.jsonl")
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil

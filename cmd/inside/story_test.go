@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ func TestStories(t *testing.T) {
 					env.Setenv("GORACE", "atexit_sleep_ms=0") // else each of the hundreds of commands sleeps a second at its end
 					env.Setenv("TURNED", "abc\u202edef\u200b")
 					env.Setenv("NEWLINE", "a\nb")
+					env.Setenv("LONG", strings.Repeat("long", 2500))
 					env.Setenv("LOGIN", "\x1b[31m\u009b\xff")
 					return nil
 				},
