@@ -44,7 +44,8 @@ func (l *live) add(v *visit, se policy.Session) {
 	v.reconsider()
 }
 
-func (l *live) addStay(id policy.StayID, p policy.PersonID, g policy.GrantID) {
+// addStay takes a stay in, and reports whether it is new to this gate.
+func (l *live) addStay(id policy.StayID, p policy.PersonID, g policy.GrantID) (began bool) {
 	l.mu.Lock()
 	_, known := l.stays[id]
 	if !known {
@@ -54,12 +55,14 @@ func (l *live) addStay(id policy.StayID, p policy.PersonID, g policy.GrantID) {
 	if !known {
 		l.reconsiderStay(id)
 	}
+	return !known
 }
 
 // moved notes that a session rests on another stay now.
 func (l *live) moved(v *visit, se policy.Session) {
-	l.addStay(se.Stay, se.Person, se.Grant)
+	began := l.addStay(se.Stay, se.Person, se.Grant)
 	l.house.tellSession(se)
+	l.house.tellPresent(se, !began)
 }
 
 func (l *live) remove(v *visit) {

@@ -21,6 +21,12 @@ func (a *Appliance) tellEntered(se policy.Session, joined bool) {
 		Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID,
 	}))
 	a.tellSession(se)
+	a.tellPresent(se, joined)
+}
+
+// tellPresent tells of the stay of a session that has come to it, unless
+// another session rests on it already.
+func (a *Appliance) tellPresent(se policy.Session, joined bool) {
 	if !joined {
 		a.tellStay(se.Stay, se.Person, se.Grant, api.StayBegan, "")
 	} else if !a.live.present(se.Stay, se.ID) {
