@@ -1,0 +1,150 @@
+package storetest
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
+)
+
+// filmed enters n sessions and asks for a video of each, a second apart.
+func (s *subject) filmed(n int) []policy.Session {
+	s.Helper()
+	p, v, g := s.granted()
+	var all []policy.Session
+	for i := range n {
+		se := s.enter(visit(p, v, g))
+		_, err := s.AskRender(s.ctx, by, se, noon.Add(time.Duration(i)*time.Second), false)
+		s.check(err)
+		all = append(all, se)
+	}
+	return all
+}
+
+func (s *subject) render(se policy.Session) store.Render {
+	s.Helper()
+	r, err := s.Render(s.ctx, se.ID)
+	s.check(err)
+	return r
+}
+
+func (s *subject) nextRender() store.Render {
+	s.Helper()
+	r, err := s.NextRender(s.ctx, "gate-1", later)
+	s.check(err)
+	return r
+}
+
+func (s *subject) noneWaits() {
+	s.Helper()
+	if r, err := s.NextRender(s.ctx, "gate-1", later); !errors.Is(err, store.ErrNotFound) {
+		s.Errorf("%+v waits: %v", r, err)
+	}
+}
+
+var renders = []proof{
+	{"a video is asked for, made in its turn, and done", func(s *subject) {
+		all := s.filmed(2)
+		want := store.Render{Session: all[0].ID, Gate: "gate-1", State: store.RenderQueued, Asked: noon, By: by}
+		s.same(s.render(all[0]), want)
+		if row := s.lastDeed(); row.Action != "video.ask" || row.Object != "session "+string(all[1].ID) {
+			s.Errorf("audit says %+v", row)
+		}
+		want.State, want.Attempts, want.Began = store.RenderRunning, 1, later
+		s.same(s.nextRender(), want)
+		s.check(s.RenderProgress(s.ctx, all[0].ID, 0.5))
+		want.Progress = 0.5
+		s.same(s.render(all[0]), want)
+		s.check(s.RenderMade(s.ctx, all[0].ID, "at 3s: something is not shown", later))
+		want.State, want.Progress, want.Ended, want.Detail = store.RenderDone, 1, later, "at 3s: something is not shown"
+		s.same(s.render(all[0]), want)
+		s.same(s.nextRender().Session, all[1].ID)
+		s.noneWaits()
+	}},
+	{"a video is tried three times", func(s *subject) {
+		se := s.filmed(1)[0]
+		for i := range store.RenderAttempts {
+			s.same(s.nextRender().Attempts, i+1)
+			s.check(s.RenderBroke(s.ctx, se.ID, "no room", later))
+		}
+		s.noneWaits()
+		r := s.render(se)
+		s.same([]any{r.State, r.Detail}, []any{store.RenderFailed, "no room"})
+		r, err := s.AskRender(s.ctx, by, se, later, false)
+		s.check(err)
+		s.same(r, store.Render{Session: se.ID, Gate: "gate-1", State: store.RenderQueued, Asked: later, By: by})
+	}},
+	{"asking again changes nothing while a video waits, runs or is done", func(s *subject) {
+		se := s.filmed(1)[0]
+		for _, state := range []store.RenderState{store.RenderQueued, store.RenderRunning, store.RenderDone} {
+			switch state {
+			case store.RenderRunning:
+				s.nextRender()
+			case store.RenderDone:
+				s.check(s.RenderMade(s.ctx, se.ID, "", later))
+			}
+			was := s.render(se)
+			r, err := s.AskRender(s.ctx, "other", se, later, false)
+			s.check(err)
+			s.same(r, was)
+			s.same(r.State, state)
+		}
+		r, err := s.AskRender(s.ctx, "other", se, later, true)
+		s.check(err)
+		s.same(r.State, store.RenderQueued)
+	}},
+	{"what a gate was at when it stopped waits again", func(s *subject) {
+		all := s.filmed(1)
+		s.nextRender()
+		s.check(s.RequeueRenders(s.ctx, "gate-2", later, false))
+		s.same(s.render(all[0]).State, store.RenderRunning)
+		s.check(s.RequeueRenders(s.ctx, "gate-1", later, true)) // it was told to stop
+		s.same(s.render(all[0]).Attempts, 0)
+		for i := range store.RenderAttempts { // it crashed
+			s.same(s.nextRender().Attempts, i+1)
+			s.check(s.RequeueRenders(s.ctx, "gate-1", later, false))
+		}
+		s.same(s.render(all[0]).State, store.RenderFailed)
+	}},
+	{"a video is made by one gate and once", func(s *subject) {
+		all := s.filmed(8)
+		var mu sync.Mutex
+		seen := map[policy.SessionID]int{}
+		var workers sync.WaitGroup
+		for range 4 {
+			workers.Go(func() {
+				for {
+					r, err := s.NextRender(s.ctx, "gate-1", later)
+					if err != nil {
+						if !errors.Is(err, store.ErrNotFound) {
+							s.Error(err)
+						}
+						return
+					}
+					mu.Lock()
+					seen[r.Session]++
+					mu.Unlock()
+				}
+			})
+		}
+		workers.Wait()
+		for _, se := range all {
+			if seen[se.ID] > 1 {
+				s.Errorf("session %s was taken %d times", se.ID, seen[se.ID])
+			}
+		}
+		if _, err := s.NextRender(s.ctx, "gate-2", later); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("another gate takes it: %v", err)
+		}
+	}},
+	{"there is no video of what is no session", func(s *subject) {
+		_, err := s.AskRender(s.ctx, by, policy.Session{ID: "nosuchsession0000", Gate: "gate-1"}, noon, false)
+		s.refused(err, store.ErrNotFound, "nosuchsession0000")
+		p, v, g := s.granted()
+		se := s.enter(visit(p, v, g))
+		_, err = s.Render(s.ctx, se.ID)
+		s.refused(err, store.ErrNotFound, "video")
+	}},
+}
