@@ -50,6 +50,7 @@ type Appliance struct {
 	accounts accounts
 	ssh      *sshentry.Entry
 	ledger   *ledger
+	renders  *Renders
 	notary   *Notary
 	live     *live
 	news     *Bus
@@ -99,6 +100,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	}
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
+	a.renders = NewRenders(a.cfg.Gate.Name, a.store, a.records.root, renderProgram(), a.clock.now, a.log)
 	if a.webhook, err = newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded); err != nil {
 		return err
 	}
@@ -159,6 +161,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	})
 	keepers.Go(func() { a.notary.Run(writing) })
 	keepers.Go(func() { a.follow(ctx) })
+	keepers.Go(func() { a.renders.Run(ctx) })
 	keepers.Go(func() { a.keepTime(ctx) })
 	keepers.Go(func() { a.lookOut(ctx) })
 	if a.webhook != nil {

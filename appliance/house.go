@@ -31,6 +31,7 @@ type House struct {
 	Errands  Errands
 	Notary   *Notary
 	Records  *os.Root // YYYY/MM/DD/SESSION
+	Renders  *Renders // nil: no videos are made here
 	Now      func() time.Time
 	Bus      *Bus
 	Protect  []netip.Prefix // intercepted, with the ports; none on a tower

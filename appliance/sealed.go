@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 // A recordSeal is what the audit trail keeps of the files of a session, so
@@ -90,9 +91,12 @@ func sealable(dir *os.Root) ([]string, error) {
 
 func sealFile(ctx context.Context, dir *os.Root, name string, asItIs bool) (fileSeal, error) {
 	f := fileSeal{Name: name}
-	if channel, ok := castChannel(name); ok {
+	channel, isCast := castChannel(name)
+	if isCast {
 		f.Channel = &channel
-		end, ended, err := recording.End(dir, name)
+	}
+	if isCast || name == desktop.Name {
+		end, ended, err := recordingEnd(dir, name)
 		if ended && err == nil {
 			f.Size, f.Head, f.Recovered = end.Size, hex.EncodeToString(end.Head[:]), end.Recovered
 			return f, nil
@@ -104,6 +108,22 @@ func sealFile(ctx context.Context, dir *os.Root, name string, asItIs bool) (file
 	var err error
 	f.Size, f.SHA256, err = hashFile(ctx, dir, name)
 	return f, err
+}
+
+// recordingEnd reads the end of a recording of either kind.
+func recordingEnd(dir *os.Root, name string) (recording.Ending, bool, error) {
+	if name == desktop.Name {
+		return desktop.Ended(dir, name)
+	}
+	return recording.End(dir, name)
+}
+
+// verified checks a recording of either kind.
+func verified(dir *os.Root, name string) (recording.Summary, error) {
+	if name == desktop.Name {
+		return desktop.Verify(dir, name)
+	}
+	return recording.Verify(dir, name)
 }
 
 func hashFile(ctx context.Context, dir *os.Root, name string) (size int64, sum string, err error) {
@@ -194,7 +214,7 @@ func (f fileSeal) check(ctx context.Context, dir *os.Root) (string, error) {
 		}
 		return "", nil
 	}
-	was, err := recording.Verify(dir, f.Name)
+	was, err := verified(dir, f.Name)
 	var damage *recording.Damage
 	switch {
 	case errors.As(err, &damage):

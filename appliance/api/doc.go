@@ -31,6 +31,7 @@ type House interface {
 	Grants
 	Inside
 	Records
+	Videos
 	Audit
 	Vitals
 	Credentials

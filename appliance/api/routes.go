@@ -23,6 +23,7 @@ var routes = slices.Concat(
 	auditRoutes,
 	credentialRoutes,
 	alertRoutes,
+	videoRoutes,
 )
 
 var personRoutes = []route{

@@ -90,8 +90,15 @@ func calls() map[string]func(context.Context, House) error {
 			return err
 		},
 		"RemovePersonKey[7]": func(ctx context.Context, h House) error { _, err := h.RemovePersonKey(ctx, "7"); return err },
-		"Servers[]":          func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
-		"Server[x]":          func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },
+		"AskVideo[x {Anew:true}]": func(ctx context.Context, h House) error {
+			_, err := h.AskVideo(ctx, "x", NewVideo{true})
+			return err
+		},
+		"Video[x]":       func(ctx context.Context, h House) error { _, err := h.Video(ctx, "x"); return err },
+		"VideoFile[x]":   func(ctx context.Context, h House) error { return bodies(h.VideoFile(ctx, "x")) },
+		"LiveDesktop[x]": func(ctx context.Context, h House) error { return bodies(h.LiveDesktop(ctx, "x")) },
+		"Servers[]":      func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
+		"Server[x]":      func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },
 		"AddServer[{Name:x Address:10.0.0.1 SSHPort:22 RDPPort:0}]": func(ctx context.Context, h House) error {
 			_, err := h.AddServer(ctx, NewServer{Name: "x", Address: "10.0.0.1", SSHPort: 22})
 			return err

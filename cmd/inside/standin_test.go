@@ -38,6 +38,8 @@ type standIn struct {
 	notary *appliance.Notary
 
 	database string // its URL
+	renders  *appliance.Renders
+	filming  func() // ends the making of videos; nil: none are made
 
 	url     string // of the port for tokens
 	bus     *appliance.Bus
@@ -78,6 +80,7 @@ func openGate(t *testing.T, database, dir string) *standIn {
 	if err := g.refresh(ctx); err != nil {
 		t.Fatal(err)
 	}
+	g.renders = appliance.NewRenders("gate-1", s, root, "inside-render", time.Now, slog.New(slog.DiscardHandler))
 	if g.notary, err = appliance.OpenNotary(g.keyDir, "gate-1", s, root, time.Now, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
@@ -119,8 +122,8 @@ func (g *standIn) serve(t *testing.T) {
 func (g *standIn) house() *appliance.House {
 	return &appliance.House{
 		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g, Bus: g.bus,
-		Vault:   appliance.OpenVault(g.keyDir),
-		Notary:  g.notary,
+		Vault:  appliance.OpenVault(g.keyDir),
+		Notary: g.notary, Renders: g.renders,
 		Numbers: appliance.NewMetrics(), Lookout: appliance.NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}),
 		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
 	}
@@ -130,6 +133,9 @@ func (g *standIn) close() {
 	g.stop()
 	for id := range g.Sessions() {
 		g.EndSession(id, policy.GateShutdown)
+	}
+	if g.filming != nil {
+		g.filming()
 	}
 	g.notary.Close()
 	g.store.Close()

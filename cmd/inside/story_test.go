@@ -65,6 +65,9 @@ func TestStories(t *testing.T) {
 					"tamper":        tamper,
 					"spoil":         spoil,
 					"remove":        remove,
+					"film":          film,
+					"make-videos":   makeVideos,
+					"spoil-video":   spoilVideo,
 				},
 			})
 		})

@@ -169,6 +169,9 @@ func TestWhatWasWrittenIsRead(t *testing.T) {
 	if err != nil || !s.Ended || s.Recovered || s.Reframed != -1 || s.Head == [32]byte{} {
 		t.Errorf("%+v %v", s, err)
 	}
+	if e, ended, err := Ended(root, Name); err != nil || !ended || e.Head != s.Head || e.Size != s.Size || e.Recovered {
+		t.Errorf("%+v %v %v", e, ended, err)
+	}
 	if _, err := root.Stat("desktop.tail"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the tail is still there: %v", err)
 	}

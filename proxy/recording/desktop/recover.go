@@ -1,6 +1,7 @@
 package desktop
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -128,12 +129,38 @@ func recoverFile(root *os.Root, name string) (r recording.Recovery, err error) {
 // hasEnd says whether the last record of a file is an end, whatever came
 // before.
 func hasEnd(f *os.File, size int64) bool {
+	_, _, ok := lastRecord(f, size)
+	return ok
+}
+
+// lastRecord reads the end of a file of a size, if it has one, and the chain's
+// head with it.
+func lastRecord(f *os.File, size int64) (rec ondisk.Record, head [sha256.Size]byte, ok bool) {
 	var b [ondisk.RecordSize]byte
 	if _, err := f.ReadAt(b[:], size-ondisk.RecordSize); err != nil {
-		return false
+		return rec, head, false
 	}
-	rec, _, ok := ondisk.ParseRecord(b[:])
-	return ok && ends(rec) && rec.Offset == size-ondisk.RecordSize
+	rec, head, ok = ondisk.ParseRecord(b[:])
+	return rec, head, ok && ends(rec) && rec.Offset == size-ondisk.RecordSize
+}
+
+// Ended reads the end of a recording and nothing else: its size and the head
+// of its chain, as the recording says them. ended is false where there is none.
+func Ended(root *os.Root, name string) (e recording.Ending, ended bool, err error) {
+	f, err := ondisk.Open(root, name, os.O_RDONLY)
+	if err != nil {
+		return e, false, fmt.Errorf("recording %s: %w", name, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return e, false, fmt.Errorf("recording %s: %w", name, err)
+	}
+	rec, head, ok := lastRecord(f, info.Size())
+	if !ok {
+		return e, false, nil
+	}
+	return recording.Ending{Size: info.Size(), Head: head, Recovered: rec.Kind == kindCrashed}, true, nil
 }
 
 // moveTail moves what stands behind good in f, if anything, to a file of its
