@@ -100,6 +100,8 @@ func codeOf(cause error) uint32 {
 	switch why {
 	case policy.GrantExpired, policy.ScheduleClosed:
 		return wire.ErrorSessionLimit
+	case policy.Idle:
+		return wire.ErrorIdle
 	case policy.ClientLeft, policy.ServerLeft:
 		return 0
 	}

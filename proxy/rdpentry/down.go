@@ -175,7 +175,7 @@ func (f *flow) loggedOn(body []byte) error {
 
 // show sends what was recorded.
 func (f *flow) show(frame []byte) error {
-	if f.cut.Load() {
+	if f.isOver() {
 		return errCut
 	}
 	if f.client.write(frame) != nil {

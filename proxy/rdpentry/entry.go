@@ -174,6 +174,10 @@ func (f *flow) end(cause error) {
 	})
 }
 
+// isOver reports whether nothing may be relayed any more: the flow is cut, or
+// the session has come to its end and the house has not got around to say so.
+func (f *flow) isOver() bool { return f.cut.Load() || f.visit.Over() }
+
 // spawn runs fn in a goroutine that Serve waits for. A panic, which only bytes
 // of a peer can have caused, ends this flow and no other.
 func (f *flow) spawn(fn func()) {

@@ -16,7 +16,7 @@ func (f *flow) up() error {
 		if err != nil {
 			return gone(err, policy.ClientLeft)
 		}
-		if f.cut.Load() {
+		if f.isOver() {
 			continue
 		}
 		if frame.Fast {
@@ -38,6 +38,7 @@ func (f *flow) upFast(frame wire.Frame) error {
 	if _, active := f.share.get(); !active {
 		return nil // between two desktops there is nothing to be clicked on
 	}
+	f.visit.Used()
 	x, y, moved, err := wire.LastMove(frame.Header, frame.Body)
 	if err != nil {
 		return err
@@ -138,6 +139,7 @@ func (f *flow) upData(s wire.Share) (pass bool, err error) {
 	case wire.DataBitmapKeys:
 		return false, nil
 	case wire.DataInput:
+		f.visit.Used()
 		if x, y, moved := wire.LastSlowMove(d.Body); moved {
 			return true, f.desktop.moved(x, y)
 		}

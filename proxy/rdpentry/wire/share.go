@@ -99,10 +99,9 @@ func NewData(share uint32, source uint16, kind byte, body []byte) Share {
 // Why a server ends a session (2.2.5.1.1).
 const (
 	ErrorAdminDisconnect = 1
+	ErrorIdle            = 3
 	ErrorSessionLimit    = 4 // the time a session may last has passed
 	ErrorDenied          = 7
-	ErrorNoMemory        = 6
-	ErrorFreshPassword   = 10
 )
 
 // ErrorInfo is the PDU that tells a client why it is about to be hung up on.
