@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -11,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
+	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 // A desk is what a person sits at: an X server on the client host, seen by
@@ -87,6 +91,55 @@ func (d *desk) shows(what string, colour uint32, atLeast int, s *seat) {
 		}
 		return d.colours()[colour] >= atLeast
 	})
+}
+
+// differs counts the pixels of xfreerdp's window that are not those of a
+// picture. The pointer is not part of either.
+func (d *desk) differs(p screen.Picture) (n int) {
+	d.h.t.Helper()
+	id := strings.TrimSpace(d.must("xdotool getactivewindow"))
+	raw := d.must("import -silent -window " + id + " -depth 8 rgb:-")
+	if len(raw) != 3*len(p.Pix) {
+		d.h.t.Fatalf("the window has %d pixels, the recording %d × %d", len(raw)/3, p.W, p.H)
+	}
+	for i, c := range p.Pix {
+		if uint32(raw[3*i])<<16|uint32(raw[3*i+1])<<8|uint32(raw[3*i+2]) != c {
+			n++
+		}
+	}
+	return n
+}
+
+// replay plays the recording of a session, which may go on, to where it is.
+func (h *house) replay(id string) screen.Picture {
+	h.t.Helper()
+	root, err := os.OpenRoot(h.sessionDir(id))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer root.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	header, events, err := desktop.Follow(ctx, root, desktop.Name, 0, cancel)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	picture, err := screen.New(header.Width, header.Height)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for e, err := range events {
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err == nil {
+			err = e.Apply(picture)
+		}
+		if err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	return picture.Picture()
 }
 
 // A seat is a running xfreerdp.

@@ -52,6 +52,11 @@ func TestAPersonReachesADesktop(t *testing.T) {
 		t.Errorf("entry %+v", e)
 	}
 
+	// The recording, played to here, shows what the person sees, pixel by pixel.
+	h.until("the recording equals the window", func() bool {
+		return d.differs(h.replay(live.ID)) == 0
+	})
+
 	h.inside("session", "kill", live.ID[:8])
 	s.ends(t, exitAdmin)
 	if e := h.ended(live.ID); e.Cause != "ended-by-admin" {
