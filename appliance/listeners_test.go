@@ -179,6 +179,18 @@ func TestAListenerOfARevokedTokenIsToldAndCutOff(t *testing.T) {
 	}
 }
 
+func TestAListenerIsCutOffWhenTheTokenExpires(t *testing.T) {
+	h, _, addr, _, ctx := openPort(t)
+	brief := must[api.Token](t)(h.CreateToken(ctx, api.NewToken{Name: "brief", Role: api.Viewer, Expires: "1s"}))
+	rest, err := io.ReadAll(listen(t, addr, brief.Secret))
+	if late := time.Since(brief.Expires); err != nil || late < 0 || late > time.Second {
+		t.Errorf("%v, %s after its end", err, late)
+	}
+	if !strings.Contains(string(rest), "the token brief expired at") {
+		t.Errorf("%s", rest)
+	}
+}
+
 func TestNewsOfAKindThatIsNoneAreRefused(t *testing.T) {
 	h, _, ctx := newHouse(t)
 	h.Bus = NewBus(time.Now)

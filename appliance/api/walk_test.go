@@ -60,7 +60,7 @@ func TestEveryRouteAnswersWhoMayAskAndNobodyElse(t *testing.T) {
 		false: newHandler(t.Context(), house, socketDoor),
 	}
 	calls := 0
-	for _, rt := range everyRoute() {
+	for _, rt := range withHeads(everyRoute()) {
 		need, declared := enough[rt.need]
 		if !declared {
 			t.Errorf("%s %s declares no permission", rt.method, rt.path)
@@ -70,6 +70,8 @@ func TestEveryRouteAnswersWhoMayAskAndNobodyElse(t *testing.T) {
 			calls++
 			want := http.StatusOK
 			switch {
+			case (need == 0 || c.level >= need) && rt.method == http.MethodHead && rt.kind == live:
+				want = http.StatusMethodNotAllowed
 			case need == 0 || c.level >= need:
 			case c.level < 0:
 				want = http.StatusUnauthorized
@@ -91,16 +93,27 @@ func TestEveryRouteAnswersWhoMayAskAndNobodyElse(t *testing.T) {
 			if w.Code != want {
 				t.Errorf("%s asks %s %s (%s): %d, want %d: %s", c.name, rt.method, rt.path, rt.need, w.Code, want, w.Body)
 			}
-			if want != http.StatusOK && len(house.seen) > 0 {
+			if want != http.StatusOK && len(house.seen) > 0 { // a look must not even be written down
 				t.Errorf("%s asks %s %s: the house was asked %q", c.name, rt.method, rt.path, house.seen)
 			}
 			challenge := w.Header().Get("WWW-Authenticate")
-			if challenged := strings.HasPrefix(challenge, "Bearer "); challenged != (c.by == port && want != http.StatusOK) {
+			if challenged := strings.HasPrefix(challenge, "Bearer "); challenged != (c.by == port && (want == http.StatusUnauthorized || want == http.StatusForbidden)) {
 				t.Errorf("%s asks %s %s: WWW-Authenticate %q", c.name, rt.method, rt.path, challenge)
 			}
 		}
 	}
 	t.Logf("%d calls", calls)
+}
+
+// withHeads adds what GET brings with it.
+func withHeads(all []route) []route {
+	for _, rt := range all {
+		if rt.method == http.MethodGet {
+			rt.method = http.MethodHead
+			all = append(all, rt)
+		}
+	}
+	return all
 }
 
 // walkRequest makes a request that the stub answers; each comes from somewhere
