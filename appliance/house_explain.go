@@ -65,7 +65,7 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 		}
 	}
 	e.Allowed, e.Grant, e.Denial, e.Sentence = best.denial == "", string(best.grant), string(best.denial), best.denial.Sentence()
-	e.Until, e.Ends = best.until, string(best.ends)
+	e.Until, e.Ends = best.until.UTC(), string(best.ends)
 	if e.Hint = best.hint; e.Hint == "" {
 		e.Hint = wayOut(e, p)
 	}

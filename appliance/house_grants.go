@@ -404,6 +404,6 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 		wire.Schedules = append(wire.Schedules, api.Schedule{Windows: s.String(), Zone: s.Zone()})
 	}
 	until, denial := b.Standing(g.ID, now)
-	wire.Until, wire.Denial, wire.Sentence = until, string(denial), denial.Sentence()
+	wire.Until, wire.Denial, wire.Sentence = until.UTC(), string(denial), denial.Sentence()
 	return wire
 }

@@ -50,7 +50,7 @@ func (h *House) EndStay(ctx context.Context, id string) (api.Stay, error) {
 	if !st.End.IsZero() {
 		return api.Stay{}, conflict("inside stays", "stay %s ended already, at %s", st.ID, st.End.UTC().Format(time.RFC3339))
 	}
-	st.End, st.Cause = h.Now(), policy.AdminEnded
+	st.End, st.Cause = h.Now().UTC(), policy.AdminEnded
 	h.Live.EndStay(st.ID, st.Cause)
 	detail := "of " + namer{h.Book()}.person(st.Person) + " by grant " + string(st.Grant)
 	err = h.Store.EndStay(ctx, st.ID, st.End, st.Cause)
@@ -126,7 +126,7 @@ func (h *House) KillSession(ctx context.Context, id string) (api.Session, error)
 	if err := h.Store.Audit(ctx, api.By(ctx), "session.kill", "session "+string(se.ID), detail); err != nil {
 		return api.Session{}, unwritten("session "+string(se.ID)+" has ended", err)
 	}
-	se.End, se.Cause = h.Now(), policy.AdminEnded
+	se.End, se.Cause = h.Now().UTC(), policy.AdminEnded
 	return h.wireSession(se, nil), nil
 }
 
@@ -166,7 +166,7 @@ func wireSession(b *policy.Book, now time.Time, se policy.Session, live map[poli
 		wire.Live, wire.Carried = true, api.Carried(traffic)
 		wire.Until = b.DecideBy(se.Grant, policy.Flow{
 			Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login, Inside: true,
-		}, now).Until
+		}, now).Until.UTC()
 	}
 	return wire
 }

@@ -98,7 +98,8 @@ func (h *House) wireStay(st policy.Stay, live int) api.Stay {
 		wire.Servers = append(wire.Servers, names.server(id))
 	}
 	if st.End.IsZero() {
-		wire.Until, _ = b.Standing(st.Grant, now)
+		until, _ := b.Standing(st.Grant, now)
+		wire.Until = until.UTC()
 	} else {
 		wire.Cause, wire.Sentence = string(st.Cause), st.Cause.Error()
 	}
