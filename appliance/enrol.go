@@ -84,6 +84,8 @@ func (k *keyring) Settle(ctx context.Context, how proxy.Login, terminal bool, ru
 		return k.tell(ctx, *e, terminal)
 	case !k.rows.Enrolling || !how.Own || len(k.rows.Keys) == 0 && how.Signed == nil:
 		return "", nil // not allowed, not needed, or of no use: no key would be known
+	case e != nil && e.State == store.EnrolmentEnded:
+		return "", nil // an admin has taken it out
 	case e != nil && e.State != store.EnrolmentBegun && time.Since(e.Since) < enrollAgain:
 		return "", nil
 	}

@@ -169,32 +169,25 @@ func (h *House) PersonKeys(ctx context.Context, f api.CredentialFilter) ([]api.P
 	return wire, nil
 }
 
-func (h *House) AddPersonKeys(ctx context.Context, person string, asked api.NewPersonKeys) ([]api.PersonKey, error) {
+func (h *House) AddPersonKey(ctx context.Context, person string, asked api.NewPersonKey) (api.PersonKey, error) {
 	p, err := h.personNamed(person)
 	if err != nil {
-		return nil, err
+		return api.PersonKey{}, err
 	}
-	keys, err := personKeys(asked.PublicKeys)
+	k, err := personKey(asked.PublicKey)
 	if err != nil {
-		return nil, err
+		return api.PersonKey{}, err
 	}
-	added := []api.PersonKey{}
-	for _, k := range keys {
-		k.Person = p.ID
-		if k, err = h.Store.AddPersonKey(ctx, api.By(ctx), k); err != nil {
-			return nil, asProblem(err, "inside person key list")
-		}
-		added = append(added, h.wirePersonKey(k))
+	k.Person = p.ID
+	if k, err = h.Store.AddPersonKey(ctx, api.By(ctx), k); err != nil {
+		return api.PersonKey{}, asProblem(err, "inside person key list")
 	}
-	return added, h.acted(ctx)
+	return h.wirePersonKey(k), h.acted(ctx)
 }
 
-// maxKeysAtOnce bounds how many keys one file may hold.
-const maxKeysAtOnce = 100
-
-// personKeys reads the lines of .pub or authorized_keys files. Options are
-// refused: they would be dropped in silence.
-func personKeys(text string) (keys []store.PersonKey, err error) {
+// personKey reads the one key of a .pub file. Options are refused: they would
+// be dropped in silence.
+func personKey(text string) (k store.PersonKey, err error) {
 	const hint = "give a .pub file, such as ~/.ssh/id_ed25519.pub"
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
@@ -202,26 +195,26 @@ func personKeys(text string) (keys []store.PersonKey, err error) {
 			continue
 		}
 		if strings.Contains(line, "PRIVATE KEY") {
-			return nil, invalid(hint, "this is a private key: the gate knows persons by public ones")
+			return k, invalid(hint, "this is a private key: the gate knows persons by public ones")
 		}
 		key, label, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 		switch {
 		case err != nil:
-			return nil, invalid(hint, "%.40q is not a public key", line)
+			return k, invalid(hint, "%.40q is not a public key", line)
 		case len(options) > 0:
-			return nil, invalid(hint, "the line of %s has options, which the gate does not know", ssh.FingerprintSHA256(key))
-		case len(keys) == maxKeysAtOnce:
-			return nil, invalid("", "more than %d keys at once", maxKeysAtOnce)
+			return k, invalid(hint, "the line of %s has options, which the gate does not know", ssh.FingerprintSHA256(key))
+		case k.Key != nil:
+			return k, invalid("", "there are two keys: add one at a time")
 		}
 		if _, isCert := key.(*ssh.Certificate); isCert {
-			return nil, invalid(hint, "%.40q is a certificate: give the key it certifies", line)
+			return k, invalid(hint, "%.40q is a certificate: give the key it certifies", line)
 		}
-		keys = append(keys, store.PersonKey{Key: key.Marshal(), Label: label})
+		k.Key, k.Label = key.Marshal(), label
 	}
-	if len(keys) == 0 {
-		return nil, invalid(hint, "there is no public key")
+	if k.Key == nil {
+		return k, invalid(hint, "there is no public key")
 	}
-	return keys, nil
+	return k, nil
 }
 
 func (h *House) RemovePersonKey(ctx context.Context, id string) (api.PersonKey, error) {

@@ -52,15 +52,10 @@ func (h *House) Unenroll(ctx context.Context, u api.Unenrolment) ([]api.Enrolmen
 		if e.Server != s.ID || u.Login != "" && e.Login != u.Login {
 			continue
 		}
-		wire := h.wireEnrolment(e)
-		if wire.Detail, err = h.takeOut(ctx, p, e, u.Forget); err != nil {
-			wire.Detail = err.Error()
-		} else if err := h.Store.ForgetEnrolment(ctx, api.By(ctx), e, wire.Detail); err != nil {
-			return nil, asProblem(err, "")
-		} else {
-			wire.State = "gone"
+		if err := h.unenroll(ctx, p, &e, u.Forget); err != nil {
+			return nil, err
 		}
-		left = append(left, wire)
+		left = append(left, h.wireEnrolment(e))
 	}
 	if len(left) == 0 {
 		return nil, api.NewProblem(api.CodeNotFound, fmt.Sprintf("%s is enrolled in no such account of %s", p.Name, s.Name), "inside credential enrolled "+p.Name)
@@ -68,11 +63,26 @@ func (h *House) Unenroll(ctx context.Context, u api.Unenrolment) ([]api.Enrolmen
 	return left, nil
 }
 
+// unenroll ends one enrolment, or has it say why that was not possible.
+func (h *House) unenroll(ctx context.Context, p *policy.Person, e *store.Enrolment, forget bool) error {
+	if forget {
+		e.State, e.Detail = "forgotten", "a line that is still there stays there"
+		return asProblem(h.Store.ForgetEnrolment(ctx, api.By(ctx), *e, e.Detail), "")
+	}
+	gone, err := h.takeOut(ctx, p, *e)
+	if err != nil {
+		e.Detail = err.Error()
+		return nil
+	}
+	e.State, e.Detail, e.Since = store.EnrolmentEnded, gone, h.Now()
+	return asProblem(h.Store.SetEnrolment(ctx, api.By(ctx), *e), "")
+}
+
 // takeOut has the gate take its key out of an account.
-func (h *House) takeOut(ctx context.Context, p *policy.Person, e store.Enrolment, forget bool) (string, error) {
+func (h *House) takeOut(ctx context.Context, p *policy.Person, e store.Enrolment) (gone string, err error) {
 	switch {
-	case forget:
-		return "forgotten: the line was left to whoever asked", nil
+	case e.State == store.EnrolmentEnded:
+		return e.Detail, nil
 	case e.Gate != h.Gate:
 		return "", fmt.Errorf("%s has enrolled it, from its own address: ask there", e.Gate)
 	}
@@ -85,7 +95,7 @@ func (h *House) takeOut(ctx context.Context, p *policy.Person, e store.Enrolment
 			return h.Errands.TakeOut(ctx, e, c, nameOfClient(p, e.Dest.Addr()))
 		}
 	}
-	return "", fmt.Errorf("credential %s is gone", e.Credential)
+	return "", fmt.Errorf("credential %s is gone: take the line that ends in inside:%s out by hand", e.Credential, p.Name)
 }
 
 // nameOfClient is an address of the person's for a dial in their name; the

@@ -171,7 +171,7 @@ func (s *Store) RemoveCredential(ctx context.Context, by, id string) (Credential
 		if err != nil {
 			return deed{}, err
 		}
-		enrolled, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM enrolments WHERE credential = $1", n))
+		enrolled, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM enrolments WHERE credential = $1 AND state IN ($2, $3)", n, Enrolled, EnrolmentBegun))
 		if err != nil {
 			return deed{}, err
 		}

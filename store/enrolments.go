@@ -34,6 +34,7 @@ const (
 	Enrolled        EnrolmentState = "enrolled" // the line is there
 	EnrolmentFailed EnrolmentState = "failed"   // the line is not there
 	EnrolmentLost   EnrolmentState = "refused"  // the server does not take the key any more
+	EnrolmentEnded  EnrolmentState = "ended"    // an admin had the line taken out, and it stays out
 )
 
 const enrolmentColumns = "gate, person, dest, login, server, credential, state, detail, since, told"
@@ -93,7 +94,8 @@ func (s *Store) TellEnrolment(ctx context.Context, e Enrolment) error {
 	})
 }
 
-// ForgetEnrolment forgets an enrolment whose line is gone; detail says how.
+// ForgetEnrolment forgets an enrolment, so that the account may be enrolled
+// again; detail says why.
 func (s *Store) ForgetEnrolment(ctx context.Context, by string, e Enrolment, detail string) error {
 	if err := checkText("who forgets the enrolment", by, maxName); err != nil {
 		return err

@@ -62,9 +62,9 @@ type PersonKey struct {
 	By          string    `json:"by"`
 }
 
-// NewPersonKeys are public keys as a .pub file holds them.
-type NewPersonKeys struct {
-	PublicKeys string `json:"public_keys"`
+// NewPersonKey is a public key as a .pub file holds it.
+type NewPersonKey struct {
+	PublicKey string `json:"public_key"`
 }
 
 // A UserCA signs certificates of minutes for people's logins.
@@ -97,7 +97,7 @@ type Enrolment struct {
 	Server  string    `json:"server"`
 	Address string    `json:"address"`
 	Login   string    `json:"login"`
-	State   string    `json:"state"` // "enrolled", "begun", "failed", "refused"; after Unenroll "gone"
+	State   string    `json:"state"` // "begun", "enrolled", "failed", "refused", "ended"; "forgotten"
 	Detail  string    `json:"detail,omitempty"`
 	Since   time.Time `json:"since"`
 }
@@ -107,7 +107,7 @@ type Unenrolment struct {
 	Person string `json:"person"`
 	Server string `json:"server"`
 	Login  string `json:"login,omitempty"`  // "": all
-	Forget bool   `json:"forget,omitempty"` // do not go there: whoever asks takes the line out by hand
+	Forget bool   `json:"forget,omitempty"` // do not go there; the account may be enrolled again
 }
 
 // An Allowance allows something or ends it.
@@ -123,7 +123,7 @@ type Credentials interface {
 	RemoveCredential(ctx context.Context, id string) (Credential, error)
 
 	PersonKeys(ctx context.Context, f CredentialFilter) ([]PersonKey, error)
-	AddPersonKeys(ctx context.Context, person string, k NewPersonKeys) ([]PersonKey, error)
+	AddPersonKey(ctx context.Context, person string, k NewPersonKey) (PersonKey, error)
 	RemovePersonKey(ctx context.Context, id string) (PersonKey, error)
 
 	// UserCA are the CA that signs and the one before it; none before one is
@@ -158,8 +158,8 @@ var credentialRoutes = []route{
 	{"GET", "/person-keys", toLook, ask(func(h House, r *http.Request, f CredentialFilter) ([]PersonKey, error) {
 		return h.PersonKeys(r.Context(), f)
 	})},
-	{"POST", "/persons/{name}/keys", toChange, tell(func(h House, r *http.Request, k NewPersonKeys) ([]PersonKey, error) {
-		return h.AddPersonKeys(r.Context(), r.PathValue("name"), k)
+	{"POST", "/persons/{name}/keys", toChange, tell(func(h House, r *http.Request, k NewPersonKey) (PersonKey, error) {
+		return h.AddPersonKey(r.Context(), r.PathValue("name"), k)
 	})},
 	{"DELETE", "/person-keys/{id}", toChange, tell(func(h House, r *http.Request, _ none) (PersonKey, error) {
 		return h.RemovePersonKey(r.Context(), r.PathValue("id"))
@@ -203,8 +203,8 @@ func (c *Client) PersonKeys(ctx context.Context, f CredentialFilter) ([]PersonKe
 	return get[[]PersonKey](ctx, c, path("person-keys"), f)
 }
 
-func (c *Client) AddPersonKeys(ctx context.Context, person string, k NewPersonKeys) ([]PersonKey, error) {
-	return send[[]PersonKey](ctx, c, "POST", path("persons", person, "keys"), k)
+func (c *Client) AddPersonKey(ctx context.Context, person string, k NewPersonKey) (PersonKey, error) {
+	return send[PersonKey](ctx, c, "POST", path("persons", person, "keys"), k)
 }
 
 func (c *Client) RemovePersonKey(ctx context.Context, id string) (PersonKey, error) {

@@ -14,8 +14,8 @@ func (s *stub) RemoveCredential(ctx context.Context, id string) (Credential, err
 func (s *stub) PersonKeys(ctx context.Context, f CredentialFilter) ([]PersonKey, error) {
 	return nil, s.saw(ctx, "PersonKeys", f)
 }
-func (s *stub) AddPersonKeys(ctx context.Context, p string, k NewPersonKeys) ([]PersonKey, error) {
-	return nil, s.saw(ctx, "AddPersonKeys", p, k)
+func (s *stub) AddPersonKey(ctx context.Context, p string, k NewPersonKey) (PersonKey, error) {
+	return PersonKey{}, s.saw(ctx, "AddPersonKey", p, k)
 }
 func (s *stub) RemovePersonKey(ctx context.Context, id string) (PersonKey, error) {
 	return PersonKey{}, s.saw(ctx, "RemovePersonKey", id)

@@ -63,8 +63,8 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.PersonKeys(ctx, CredentialFilter{})
 			return err
 		},
-		"AddPersonKeys[" + awkward + " {PublicKeys:k}]": func(ctx context.Context, h House) error {
-			_, err := h.AddPersonKeys(ctx, awkward, NewPersonKeys{"k"})
+		"AddPersonKey[" + awkward + " {PublicKey:k}]": func(ctx context.Context, h House) error {
+			_, err := h.AddPersonKey(ctx, awkward, NewPersonKey{"k"})
 			return err
 		},
 		"UserCA[]": func(ctx context.Context, h House) error { _, err := h.UserCA(ctx); return err },

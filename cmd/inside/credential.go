@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/ssh"
@@ -186,9 +187,9 @@ func (c *cli) personKeyCommand() *cobra.Command {
 func (c *cli) personKeyAdd() *cobra.Command {
 	return &cobra.Command{
 		Use: "add PERSON [FILE]", Short: "know a person by a public key",
-		Long: `Reads public keys (a .pub file) from a file, or from standard input where there
-is none or it is -. When the person proves one of them, the gate logs in to the
-server with what it holds for them: see inside credential add. The address still
+		Long: `Reads a public key (a .pub file) from a file, or from standard input where there
+is none or it is -. When the person proves it, the gate logs in to the server
+with what it holds for them: see inside credential add. The address still
 says who a person is: a key never lets anybody in by itself, and proves nothing
 at anybody else's address.
 
@@ -199,16 +200,11 @@ at anybody else's address.
 			if err != nil {
 				return err
 			}
-			keys, err := c.house().AddPersonKeys(cmd.Context(), args[0], api.NewPersonKeys{PublicKeys: text})
-			if err != nil || c.json {
-				return c.orJSON(keys, err)
+			k, err := c.house().AddPersonKey(cmd.Context(), args[0], api.NewPersonKey{PublicKey: text})
+			if err != nil {
+				return err
 			}
-			for _, k := range keys {
-				if err := c.say(k, nil, "person %s is known by %s %s (key %s)", k.Person, k.Type, k.Fingerprint, k.ID); err != nil {
-					return err
-				}
-			}
-			return nil
+			return c.say(k, nil, "person %s is known by %s %s (key %s)", k.Person, k.Type, k.Fingerprint, k.ID)
 		},
 	}
 }
@@ -227,7 +223,7 @@ func (c *cli) personKeyList() *cobra.Command {
 			}
 			l := list{head: []string{"ID", "PERSON", "LOGIN", "SERVER", "TYPE", "FINGERPRINT", "LABEL", "ADDED", "BY"}}
 			for _, k := range keys {
-				l.add(k.ID, k.Person, firstOf(k.Login, "any"), firstOf(k.Server, "any"), k.Type, k.Fingerprint, k.Label, k.Added, k.By)
+				l.add(k.ID, k.Person, firstOf(k.Login, "any"), strings.TrimSpace(firstOf(k.Server, "any")+" "+k.Address), k.Type, k.Fingerprint, k.Label, k.Added, k.By)
 			}
 			return c.list(keys, l)
 		},

@@ -69,8 +69,9 @@ func (c *cli) credentialUnenroll() *cobra.Command {
 		Use:   "unenroll PERSON SERVER",
 		Short: "have the gate take its key out of a person's accounts on a server, now",
 		Long: `The gate logs in to the account with its own key and takes its lines out of
-authorized_keys. A server that does not answer stays enrolled: try again, or
-take the line that ends in inside:PERSON out by hand and say --forget.`,
+authorized_keys. It does not enrol this account again. A server that does not
+answer stays enrolled: try again, or take the line that ends in inside:PERSON
+out by hand and say --forget, after which the account may be enrolled again.`,
 		Args: args(2, 2), ValidArgsFunction: c.complete(c.personNames, c.serverNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			u.Person, u.Server = args[0], args[1]
@@ -82,7 +83,7 @@ take the line that ends in inside:PERSON out by hand and say --forget.`,
 				return err
 			}
 			for _, e := range enrolments {
-				if e.State != "gone" {
+				if e.State != "ended" && e.State != "forgotten" {
 					return &saidNo{exitError, "when the server answers: inside credential unenroll " + e.Person + " " + e.Server}
 				}
 			}
@@ -90,6 +91,6 @@ take the line that ends in inside:PERSON out by hand and say --forget.`,
 		},
 	}
 	cmd.Flags().StringVar(&u.Login, "login", "", "only this account")
-	cmd.Flags().BoolVar(&u.Forget, "forget", false, "do not go there: the line was taken out by hand")
+	cmd.Flags().BoolVar(&u.Forget, "forget", false, "do not go there; the account may be enrolled again")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"os"
@@ -88,6 +89,17 @@ func TestOneLoginByPasswordEnrolsAndThenAPlainKeyIsEnough(t *testing.T) {
 			}
 			if r := h.withKey(mine, server, "id -un"); r.exit != 255 {
 				t.Errorf("after unenroll: exit %d\n%s%s", r.exit, r.stdout, r.stderr)
+			}
+			// It stays out until an admin forgets that it was.
+			for _, enrolled := range []int{0, 1} {
+				if r := h.ssh(server, "true"); r.exit != 0 {
+					t.Fatalf("exit %d\n%s", r.exit, r.stderr)
+				}
+				h.live(0)
+				if keys := h.authorizedKeys("ideo"); strings.Count(keys, "inside:") != enrolled {
+					t.Errorf("authorized_keys, want %d:\n%s", enrolled, keys)
+				}
+				h.inside("credential", "unenroll", "p.mojski", "test-ssh-server", "--forget")
 			}
 		})
 	}
@@ -179,8 +191,15 @@ func TestAnAccountThatCannotBeEnrolledIsLeftAlone(t *testing.T) {
 	h.inside("credential", "enroll", "test-ssh-server", "on")
 
 	// The one session of a connection is the person's.
-	if r := h.ssh(at("ideo", nettest.BackendIP4), "cat /dev/null; echo in"); r.exit != 0 || r.stdout != "in\n" {
-		t.Fatalf("exit %d\n%s%s", r.exit, r.stdout, r.stderr)
+	person := h.sshCommand(t.Context(), at("ideo", nettest.BackendIP4), "echo in; read answer; exit $answer")
+	in, err := person.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	person.Stdout = &out
+	if err := person.Start(); err != nil {
+		t.Fatal(err)
 	}
 	// Somebody's own arrangement stays as it is.
 	ssh := filepath.Join(h.sshd.Home("root"), ".ssh")
@@ -202,6 +221,11 @@ func TestAnAccountThatCannotBeEnrolledIsLeftAlone(t *testing.T) {
 		}
 		return len(details) == 2
 	})
+	io.WriteString(in, "5\n")
+	person.Wait()
+	if code := person.ProcessState.ExitCode(); code != 5 || out.String() != "in\n" {
+		t.Errorf("exit %d: %q", code, out.String())
+	}
 	if !strings.Contains(details["ideo"], "open a session") || !strings.Contains(details["root"], "symbolic link") {
 		t.Errorf("why: %q", details)
 	}
@@ -241,7 +265,7 @@ func TestAServerThatDoesNotAnswerStaysEnrolled(t *testing.T) {
 	if err == nil || !strings.Contains(out, " enrolled ") || !strings.Contains(out, "refused") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if out := h.inside("credential", "unenroll", "p.mojski", "test-ssh-server", "--login", "ideo", "--forget"); !strings.Contains(out, " gone ") {
+	if out := h.inside("credential", "unenroll", "p.mojski", "test-ssh-server", "--login", "ideo", "--forget"); !strings.Contains(out, " forgotten ") {
 		t.Errorf("forget:\n%s", out)
 	}
 	if out := h.inside("credential", "remove", "1"); !strings.Contains(out, "own-key") {

@@ -79,9 +79,13 @@ func (l *login) enterWithHeld(key ssh.PublicKey) (*ssh.Permissions, error) {
 	}
 	// The person goes on as if nothing were held: the server may take the same
 	// key, signed by an agent, or a password.
-	if n := l.approach.key(l.ctx, key); n.err != nil {
+	if !l.offered("publickey") {
+		return nil, errNotTaken
+	}
+	switch n := l.approach.key(l.ctx, key); {
+	case n.err != nil:
 		return nil, l.lost(n.err)
-	} else if n.sign != nil {
+	case n.sign != nil:
 		return permissions, nil
 	}
 	return nil, errNotTaken

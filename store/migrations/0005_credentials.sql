@@ -48,7 +48,7 @@ CREATE TABLE enrolments (
 	dest       TEXT   NOT NULL,
 	login      TEXT   NOT NULL,
 	server     TEXT   NOT NULL REFERENCES servers (id),
-	credential BIGINT NOT NULL REFERENCES credentials (id),
+	credential BIGINT NOT NULL,
 	state      TEXT   NOT NULL,
 	detail     TEXT   NOT NULL,
 	since      BIGINT NOT NULL,

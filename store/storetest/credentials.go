@@ -205,17 +205,21 @@ var credentials = []proof{
 		if row := s.lastDeed(); row.Action != "credential.enroll" || row.Detail != `for alice as root on web (10.30.0.140:22): failed, no\x1b` {
 			s.Errorf("audit says %+v", row)
 		}
+		e.State, e.Detail = store.Enrolled, ""
+		s.check(s.SetEnrolment(s.ctx, by, e))
 		_, err = s.RemoveCredential(s.ctx, by, own.ID)
 		s.refused(err, store.ErrConflict, "enrolled in 1 accounts")
 		s.check(s.TellEnrolment(s.ctx, e))
 		all, err = s.Enrolments(s.ctx, "")
 		s.check(err)
 		s.same(all[0].Told, true)
+		e.State = store.EnrolmentEnded
+		s.check(s.SetEnrolment(s.ctx, by, e))
+		_, err = s.RemoveCredential(s.ctx, by, own.ID)
+		s.check(err)
 		s.check(s.ForgetEnrolment(s.ctx, by, e, "taken out"))
 		if row := s.lastDeed(); row.Action != "credential.unenroll" || !strings.HasSuffix(row.Detail, "taken out") {
 			s.Errorf("audit says %+v", row)
 		}
-		_, err = s.RemoveCredential(s.ctx, by, own.ID)
-		s.check(err)
 	}},
 }
