@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -88,6 +89,12 @@ func (d door) watch(ctx context.Context, cancel context.CancelCauseFunc, r *http
 	if !d.fades {
 		return
 	}
+	defer func() {
+		if r := recover(); r != nil { // a stream that nobody watches over must not go on
+			slog.Error("api stream ended: its reader could not be checked", "panic", r)
+			cancel(http.ErrAbortHandler)
+		}
+	}()
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
 	for {

@@ -232,3 +232,28 @@ func FuzzEvents(f *testing.F) {
 		}
 	})
 }
+
+func TestAListenerThatComesBackSaysWhatItSawLast(t *testing.T) {
+	token := NewTokenText()
+	h := new(stub)
+	addr := open(t, h, keyring{token: Actor{"token:t", Viewer}})
+	data, before := until(t, follow(t, addr, token, "/api/v1/events?kinds=facts&after=run-1", "Last-Event-ID", "run-7"), NewsFacts)
+	if !strings.Contains(data, `{"revision":7}`) || before != nil {
+		t.Errorf("%s after %v", data, before)
+	}
+	if want := "News[{Kinds:facts After:run-7}]"; h.last() != want {
+		t.Errorf("the house was asked %s, want %s", h.last(), want)
+	}
+	r := follow(t, addr, token, "/api/v1/events")
+	var lines []string
+	for len(lines) < 9 {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	if got := strings.Join(lines, "|"); !strings.HasPrefix(got, "retry: 2000||id: 1|: still here||id: 2|event: facts|data: {") {
+		t.Errorf("%s", got)
+	}
+}
