@@ -12,7 +12,7 @@ import (
 
 func (h *House) AuditRows(ctx context.Context, f api.AuditFilter) ([]api.Change, error) {
 	rows, err := h.Store.AuditRows(ctx, store.AuditFilter{
-		By: f.By, Action: f.Action, Object: f.Object, From: f.From, Until: f.Until, Before: int64(f.Before), Limit: limitOf(f.Limit),
+		By: f.By, Action: f.Action, Object: f.Object, From: f.From, Until: f.To, Before: int64(f.Before), Limit: limitOf(f.Limit),
 	})
 	if err != nil {
 		return nil, asProblem(err, "")

@@ -459,6 +459,16 @@ func TestARecordWrittenAnewDoesNotFitItsSignatures(t *testing.T) {
 }
 
 func TestSessionsAndStaysMustBeWhatTheRecordTells(t *testing.T) {
+	url := storetest.SQLite(t)
+	s := storetest.Open(t, url)
+	history(t, s, 1)
+	db := raw(t, url)
+	dropGuards(t, db, url)
+	execute(t, db, "DROP TRIGGER chain_keeps_delete", "DROP TRIGGER chain_keeps_replace", "PRAGMA foreign_keys = OFF")
+	tables := []string{"sessions", "stays", "heads", "chain"}
+	for _, table := range tables {
+		execute(t, db, "CREATE TABLE kept_"+table+" AS SELECT * FROM "+table)
+	}
 	for what, statements := range map[string][]string{
 		"another login":        {"UPDATE sessions SET login = 'nobody' WHERE ended = 0"},
 		"another person":       {"UPDATE sessions SET client = '10.9.9.9:1' WHERE ended <> 0"},
@@ -480,12 +490,6 @@ func TestSessionsAndStaysMustBeWhatTheRecordTells(t *testing.T) {
 		"no chain":             {"DELETE FROM chain"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			url := storetest.SQLite(t)
-			s := storetest.Open(t, url)
-			history(t, s, 1)
-			db := raw(t, url)
-			dropGuards(t, db, url)
-			execute(t, db, "DROP TRIGGER chain_keeps_delete", "PRAGMA foreign_keys = OFF")
 			execute(t, db, statements...)
 			if _, err := s.Verify(t.Context(), store.Verification{}); err == nil {
 				t.Error("not found")
@@ -493,6 +497,12 @@ func TestSessionsAndStaysMustBeWhatTheRecordTells(t *testing.T) {
 				t.Errorf("found, but: %v", err)
 			} else {
 				t.Log(err)
+			}
+			for _, table := range tables {
+				execute(t, db, "DELETE FROM "+table, "INSERT INTO "+table+" SELECT * FROM kept_"+table)
+			}
+			if _, err := s.Verify(t.Context(), store.Verification{}); err != nil {
+				t.Fatalf("the test did not put back what it changed: %v", err)
 			}
 		})
 	}

@@ -43,7 +43,7 @@ type AuditFilter struct {
 	Action string    `query:"action"` // "grant.revoke", or "grant" for all that begin so
 	Object string    `query:"object"` // "grant 42"
 	From   time.Time `query:"from"`
-	Until  time.Time `query:"until"`  // exclusive
+	To     time.Time `query:"to"`     // exclusive
 	Before int       `query:"before"` // only rows older than the one with this id
 	Limit  int       `query:"limit"`  // 0: 100
 }

@@ -209,7 +209,7 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.Explain(ctx, Question{Person: "x", Server: "y", At: at})
 			return err
 		},
-		"AuditRows[{By:x Action:grant Object:grant 7 From:2026-12-24 10:00:00.000123 +0000 UTC Until:0001-01-01 00:00:00 +0000 UTC Before:9 Limit:5}]": func(ctx context.Context, h House) error {
+		"AuditRows[{By:x Action:grant Object:grant 7 From:2026-12-24 10:00:00.000123 +0000 UTC To:0001-01-01 00:00:00 +0000 UTC Before:9 Limit:5}]": func(ctx context.Context, h House) error {
 			_, err := h.AuditRows(ctx, AuditFilter{By: "x", Action: "grant", Object: "grant 7", From: at, Before: 9, Limit: 5})
 			return err
 		},

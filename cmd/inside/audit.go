@@ -21,7 +21,7 @@ func (c *cli) auditCommand() *cobra.Command {
 
 func (c *cli) auditList() *cobra.Command {
 	var f api.AuditFilter
-	var from, until string
+	var from, to string
 	cmd := &cobra.Command{
 		Use: "list", Short: "the audit trail, the newest first", Args: args(0, 0),
 		Long: `Lists who did what and when, with the thing before and after where something
@@ -29,7 +29,7 @@ was changed. What the gate did by itself is there too:
 
   inside audit list --action grant
   inside audit list --object "grant 42"
-  inside audit list --by jon --from 2026-01-01 --until 2026-02-01 --csv`,
+  inside audit list --by jon --from 2026-01-01 --to 2026-02-01 --csv`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.Limit < 0 || f.Before < 0 {
 				return errors.New("--limit and --before are numbers from 0")
@@ -38,7 +38,7 @@ was changed. What the gate did by itself is there too:
 			if f.From, err = parseWhen("--from", from, time.Local, time.Now()); err != nil {
 				return err
 			}
-			if f.Until, err = parseWhen("--until", until, time.Local, time.Now()); err != nil {
+			if f.To, err = parseWhen("--to", to, time.Local, time.Now()); err != nil {
 				return err
 			}
 			changes, err := c.house().AuditRows(cmd.Context(), f)
@@ -60,7 +60,7 @@ was changed. What the gate did by itself is there too:
 	flags.StringVar(&f.Action, "action", "", "only this, such as grant.revoke, or grant for all that begins so")
 	flags.StringVar(&f.Object, "object", "", `only what was done to this, such as "grant 42" or "person alice"`)
 	flags.StringVar(&from, "from", "", "not before this time")
-	flags.StringVar(&until, "until", "", "before this time")
+	flags.StringVar(&to, "to", "", "before this time")
 	flags.IntVar(&f.Before, "before", 0, "only rows older than this one")
 	flags.IntVar(&f.Limit, "limit", 0, "the newest so many (default 100)")
 	return c.csvFlag(cmd)
