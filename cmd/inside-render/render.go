@@ -79,7 +79,7 @@ func (r *renderer) render(ctx context.Context, in *os.File, output string) (err 
 	if err := r.out.finish(nil); err != nil {
 		return err
 	}
-	r.tell.finished()
+	r.tell.finished(r.outline.length)
 	return nil
 }
 
@@ -225,6 +225,6 @@ func (t *teller) warning(at time.Duration, what string) bool {
 	return true
 }
 
-func (t *teller) finished() {
-	t.out.Encode(line{Frames: t.frames, Finished: true})
+func (t *teller) finished(total time.Duration) {
+	t.out.Encode(line{Done: total.Seconds(), Total: total.Seconds(), Frames: t.frames, Finished: true})
 }

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the two programs, with the race detector where the test has it.
+// build makes the programs, with the race detector where the test has it.
 func build(t testing.TB) {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(binaries, "inside")); err == nil {
@@ -56,7 +56,7 @@ func build(t testing.TB) {
 	if raceDetector {
 		args = append(args, "-race")
 	}
-	out, err := exec.Command("go", append(args, "../insided", "../inside")...).CombinedOutput()
+	out, err := exec.Command("go", append(args, "../insided", "../inside", "../inside-render")...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}

@@ -506,6 +506,40 @@ func TestATornRecordingIsReadToItsLastBlock(t *testing.T) {
 	}
 }
 
+// A session on xrdp 0.9.21 with xfreerdp 2.11 (a story of cmd/insided compares
+// such sessions with the client's window): what is written once must stay
+// readable, and look the same.
+func TestARecordingOfARealServerLooksAsItDid(t *testing.T) {
+	root, err := os.OpenRoot("testdata")
+	must(t, err)
+	defer root.Close()
+	s, err := Verify(root, "xrdp.rdpr")
+	if err != nil || !s.Ended || s.Size != 6707 {
+		t.Errorf("%+v %v", s, err)
+	}
+	h, seq, err := Follow(t.Context(), root, "xrdp.rdpr", 0, nil)
+	must(t, err)
+	pic, err := screen.New(h.Width, h.Height)
+	must(t, err)
+	kinds := map[Kind]int{}
+	for e, err := range seq {
+		must(t, err)
+		must(t, e.Apply(pic))
+		kinds[e.Kind]++
+	}
+	pixels := make([]byte, 0, 3*len(pic.Picture().Pix))
+	for _, v := range pic.Picture().Pix {
+		pixels = append(pixels, byte(v>>16), byte(v>>8), byte(v))
+	}
+	const want = "02a007cf9d21507be2c9850c670fc066ec9997be0020738d5f24fd8bf035272c"
+	if got := fmt.Sprintf("%x", sha(pixels)); h.Width != 800 || h.Height != 560 || got != want {
+		t.Errorf("%d × %d with the pixels %s", h.Width, h.Height, got)
+	}
+	if diff := cmp.Diff(map[Kind]int{Update: 11, Pointer: 3, Move: 7, Resize: 1, End: 1}, kinds); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	root, _ := small(f, true)
 	file, _ := files(f, root)
