@@ -104,6 +104,7 @@ func (l *ledger) failed(err error) {
 		l.log.Error("database does not take entries: nobody new is let in", "error", err)
 	}
 	l.down = err
+	l.store.Break(err)
 	l.wake()
 }
 
@@ -253,6 +254,7 @@ func (l *ledger) probe(ctx context.Context) {
 	if l.down != nil {
 		l.log.Info("database takes entries again", "waiting", len(l.waiting))
 		l.down = nil
+		l.store.Break(nil)
 	}
 }
 

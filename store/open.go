@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // An engine is what differs between the two databases; all queries are the
@@ -70,8 +71,30 @@ func (s *Store) Close() error {
 // Ping writes and commits, so that a full disk or a database that has become
 // read-only is seen: both engines keep what is rolled back in memory.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return s.repeat(ctx, s.write, &sql.TxOptions{}, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := next(ctx, tx, "probe")
 		return err
 	})
 }
+
+// brokenPatience is how long a database that takes nothing is asked for an
+// answer: on a full disk it still has one.
+const brokenPatience = 3 * time.Second
+
+// Break has every call that writes fail at once with an error, and those that
+// read wait no longer than for a moment, until it is called with nil: who
+// knows that the database is away should not have everybody wait for it in
+// turn. Ping, which finds out that it is back, still asks.
+func (s *Store) Break(err error) {
+	if err == nil {
+		s.broken.Store(nil)
+	} else if a := new(away); !errors.As(err, &a) { // else it is ours
+		s.broken.Store(&away{err.Error()})
+	}
+}
+
+// An away is why calls fail at once. It is none of the errors it was made of:
+// nobody waited for this answer.
+type away struct{ text string }
+
+func (a *away) Error() string { return a.text }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // Sentinel errors. What wraps them names the thing, lower case.
@@ -29,6 +30,8 @@ var (
 // transaction was being committed.
 type Store struct {
 	engine
+
+	broken atomic.Pointer[away] // see Break
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced after each change of facts made here

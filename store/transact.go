@@ -24,6 +24,11 @@ func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // reading runs f in a transaction that sees one state of the database.
 func (s *Store) reading(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
+	if s.broken.Load() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, brokenPatience)
+		defer cancel()
+	}
 	return s.repeat(ctx, s.read, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, f)
 }
 
@@ -32,6 +37,9 @@ func (s *Store) reading(ctx context.Context, f func(context.Context, *sql.Tx) er
 // what must not happen twice is guarded by a row lock or a unique index, taken
 // first, and every later statement sees what was committed before it.
 func (s *Store) writing(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
+	if err := s.broken.Load(); err != nil {
+		return err
+	}
 	if line, ok := ctx.Value(onceKey{}).(spoolLine); ok {
 		f = line.first(f)
 	}
