@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"net/netip"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +36,6 @@ func samples(t testing.TB, m *Metrics) map[string]string {
 
 func TestTheNumbersAreAsPrometheusWantsThem(t *testing.T) {
 	a, _ := insider(t, policy.Grant{ID: "1", Start: time.Now().Add(-time.Hour)})
-	a.records = &records{}
 	a.doors = newDoors(func(netip.Addr) {})
 	var err error
 	if a.records, err = openRecords(t.TempDir(), 0); err != nil {
@@ -180,5 +181,33 @@ func TestTheStatisticsNameServersAndStartAtMidnight(t *testing.T) {
 	}
 	if s, err := h.Status(ctx); err != nil || s.Ending == nil || s.Alerts == nil {
 		t.Errorf("status %+v, %v: lists must be lists in JSON", s, err)
+	}
+}
+
+func TestTheShippedRulesAskForNumbersThereAre(t *testing.T) {
+	a, _ := insider(t, policy.Grant{ID: "1", Start: time.Now().Add(-time.Hour)})
+	a.doors = newDoors(func(netip.Addr) {})
+	var err error
+	if a.records, err = openRecords(t.TempDir(), 0); err != nil {
+		t.Fatal(err)
+	}
+	a.measure()
+	known := map[string]bool{}
+	for name := range samples(t, a.metrics) {
+		name, _, _ = strings.Cut(name, "{")
+		known[name] = true
+	}
+	rules, err := os.ReadFile("../packaging/doc/prometheus-rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := regexp.MustCompile(`\binside_\w+`).FindAllString(string(rules), -1)
+	if len(asked) < 8 {
+		t.Errorf("the rules ask for %q only", asked)
+	}
+	for _, name := range asked {
+		if !known[name] {
+			t.Errorf("there is no %s", name)
+		}
 	}
 }

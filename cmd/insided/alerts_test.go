@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -52,6 +54,7 @@ func TestAlertsAreOnTheAPIInTheLogAndAtTheWebhook(t *testing.T) {
 	h.writeConfig(settings{more: "[alerts]\nwebhook = \"http://127.0.0.1:5999/secret-path\"\nwebhook_token_file = \"" + token + "\"\n"})
 	h.start()
 	h.know()
+	heard := h.hearAlerts()
 
 	id := h.grant("--duration", "30m")
 	h.until("the end of the grant is told", func() bool { return pager.rang(api.AlertGrantEnding, false) })
@@ -91,8 +94,36 @@ func TestAlertsAreOnTheAPIInTheLogAndAtTheWebhook(t *testing.T) {
 			t.Errorf("the log has the %s", secret)
 		}
 	}
+	for _, kind := range []string{api.AlertGrantEnding, api.AlertGrantEnding, api.AlertServerUnreachable, api.AlertServerUnreachable, api.AlertRulesRepaired} {
+		if got := heard(); got.Kind != kind {
+			t.Errorf("the news tell of %+v, want %s", got, kind)
+		}
+	}
 	if numbers := h.numbers(); numbers[`inside_alerts{kind="rules-repaired"}`] != 1 || numbers["inside_rules_repaired_total"] < 1 ||
 		numbers[`inside_dial_seconds_count{result="failed"}`] < 3 {
 		t.Errorf("the numbers say %v", numbers)
+	}
+}
+
+// hearAlerts listens to the news and returns what gives the next alert.
+func (h *house) hearAlerts() func() api.Alert {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 4*patience)
+	h.t.Cleanup(cancel)
+	news, err := h.api().News(ctx, api.NewsFilter{Kinds: api.NewsAlert})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	next, stop := iter.Pull2(news)
+	h.t.Cleanup(stop)
+	return func() (a api.Alert) {
+		n, err, ok := next()
+		if !ok || err != nil {
+			h.t.Fatalf("the news end: %v", err)
+		}
+		if err := json.Unmarshal(n.Data, &a); err != nil {
+			h.t.Fatal(err)
+		}
+		return a
 	}
 }
