@@ -198,7 +198,7 @@ func (d *desk) keys(xdotool string) {
 // desktopHouse is a house whose server is xrdp.
 func desktopHouse(t testing.TB, s settings) (*house, *desk, *nettest.XRDP) {
 	t.Helper()
-	nettest.Need(t, "xrdp", "xfreerdp", "Xvfb", "xterm", "import", "xdotool", "xdpyinfo", "nsenter")
+	nettest.Need(t, "xrdp", "xfreerdp", "Xvfb", "xterm", "import", "xdotool", "xdpyinfo", "nsenter", "openbox", "xprop")
 	h := newHouse(t, s)
 	x, err := h.StartXRDP(nettest.XRDPOptions{Users: accounts("ideo", "admin")})
 	if err != nil {

@@ -204,3 +204,30 @@ func TestWhatIsNoRDPIsRefusedAndWrittenDown(t *testing.T) {
 		t.Errorf("entry %+v, want not-served for standard RDP security", e)
 	}
 }
+
+func TestAServerThatInsistsOnNLAIsLoggedInTo(t *testing.T) {
+	nettest.Need(t, "freerdp-shadow-cli", "winpr-hash", "xfreerdp", "Xvfb", "xterm", "import", "xdotool", "xdpyinfo", "nsenter", "openbox", "xprop")
+	h := newHouse(t, settings{})
+	if _, err := h.StartShadow(accounts("ideo")[0]); err != nil {
+		t.Fatal(err)
+	}
+	h.know()
+	h.grant("--protocol", "rdp", "--duration", "1h")
+	d := h.desk()
+	wrong := d.login("ideo", "wrong horse")
+	d.shows("the message", messageColour, 10_000, wrong)
+	d.keys("key Return")
+	wrong.ends(t, exitDenied)
+	if e := h.entries(1)[0]; e.Denial != "not-authenticated" || e.Login != "ideo" {
+		t.Errorf("entry %+v, want not-authenticated", e)
+	}
+	s := d.login("ideo", password)
+	d.shows("the desktop", desktopColour, 100_000, s)
+	live := h.live(1)[0]
+	h.until("the recording equals the window", func() bool { return d.differs(h.replay(live.ID)) == 0 })
+	h.inside("session", "kill", live.ID[:8])
+	s.ends(t, exitAdmin)
+	if found := h.grepState(password); found != "" {
+		t.Errorf("the password stands in %s", found)
+	}
+}

@@ -317,7 +317,7 @@ func TestTheServersKeyIsPinned(t *testing.T) {
 	c = g.enter(usual())
 	go func() {
 		if conn, err := g.server.Accept(); err == nil {
-			p := &peer{t, newSide(conn)}
+			p := &peer{t: t, side: newSide(conn)}
 			p.side.frames.Next()
 			p.side.write(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolSSL}.Frame())
 			p.side.secured(serverTLS(conn, certificate(t)))
@@ -341,10 +341,10 @@ func TestServersThatCannotBeCarriedAreRefusedWithAReason(t *testing.T) {
 		want   policy.Denial
 		reason string
 	}{
-		"NLA":                   {wire.ConnectionConfirm{Failure: wire.FailHybridRequired}, policy.NotServed, "NLA"},
+		"NLA":                   {wire.ConnectionConfirm{Failure: wire.FailHybridRequired}, policy.NotAuthenticated, "NLA"},
 		"no TLS":                {wire.ConnectionConfirm{Failure: wire.FailSSLNotAllowed}, policy.NotServed, "standard RDP security"},
 		"no negotiation":        {wire.ConnectionConfirm{}, policy.NotServed, "standard RDP security"},
-		"another protocol":      {wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybrid}, policy.ProtocolError, "0x2"},
+		"another protocol":      {wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybridEx}, policy.ProtocolError, "0x8"},
 		"standard RDP security": {wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolRDP}, policy.NotServed, "standard RDP security"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -79,6 +79,9 @@ func (f *flow) decideNameless() error {
 
 // howLoggedIn says for the event log what the client offered the server.
 func (f *flow) howLoggedIn() string {
+	if f.chosen == wire.ProtocolHybrid {
+		return "password, taken by the server (NLA)"
+	}
 	if f.info.User != "" && f.info.Password != "" && f.info.Autologon() {
 		return "password"
 	}

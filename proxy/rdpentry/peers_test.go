@@ -212,8 +212,9 @@ func certificate(t testing.TB) tls.Certificate {
 
 // A peer is what a test plays: a client or a server.
 type peer struct {
-	t    testing.TB
-	side *side
+	t     testing.TB
+	side  *side
+	asked uint32 // what it was asked for, as a server
 }
 
 func (p *peer) send(frame []byte) {
@@ -301,7 +302,7 @@ func usual() clientWishes {
 // enter is a client up to its login.
 func (g *gate) enter(w clientWishes) *peer {
 	g.t.Helper()
-	p := &peer{g.t, newSide(g.serve(Entry{}))}
+	p := &peer{t: g.t, side: newSide(g.serve(Entry{}))}
 	p.send(w.request.Frame())
 	frame, err := p.side.frames.Next()
 	if err != nil {
@@ -380,7 +381,7 @@ func (g *gate) accept(cert tls.Certificate) *played {
 	if s.client, err = wire.ParseClientData(data); err != nil {
 		g.t.Fatal(err)
 	}
-	answer := wire.ServerData{Version: serverVersion, Requested: wire.ProtocolSSL, IO: playedIO}
+	answer := wire.ServerData{Version: serverVersion, Requested: p.asked, IO: playedIO}
 	for i := range s.client.Channels {
 		answer.Channels = append(answer.Channels, playedFirst+uint16(i))
 	}
@@ -410,10 +411,16 @@ func (g *gate) acceptRaw(answer wire.ConnectionConfirm) *peer {
 	}
 	g.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(waiting))
-	p := &peer{g.t, newSide(conn)}
-	if _, err := p.side.frames.Next(); err != nil {
+	p := &peer{t: g.t, side: newSide(conn)}
+	frame, err := p.side.frames.Next()
+	if err != nil {
 		g.t.Fatal(err)
 	}
+	request, err := wire.ParseConnectionRequest(frame.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	p.asked = request.Protocols
 	p.send(answer.Frame())
 	return p
 }
@@ -501,7 +508,11 @@ func (g *gate) acceptQuietly(t testing.TB) {
 	}
 	defer conn.Close()
 	s := newSide(conn)
-	s.frames.Next()
+	frame, err := s.frames.Next()
+	if err != nil {
+		return
+	}
+	request, _ := wire.ParseConnectionRequest(frame.Body)
 	s.write(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolSSL}.Frame())
 	s.secured(serverTLS(conn, certificate(t)))
 	p, err := s.nextPayload()
@@ -510,7 +521,7 @@ func (g *gate) acceptQuietly(t testing.TB) {
 	}
 	data, _ := wire.ParseConnectInitial(p)
 	client, _ := wire.ParseClientData(data)
-	answer := wire.ServerData{Version: serverVersion, Requested: wire.ProtocolSSL, IO: playedIO, Channels: make([]uint16, len(client.Channels))}
+	answer := wire.ServerData{Version: serverVersion, Requested: request.Protocols, IO: playedIO, Channels: make([]uint16, len(client.Channels))}
 	s.write(wire.ConnectResponse(answer.Bytes()))
 	for {
 		pdu, err := s.next()

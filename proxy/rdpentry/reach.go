@@ -12,11 +12,12 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/proxy/rdpentry/credssp"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
 var (
-	errNLA       = errors.New("the server insists on network level authentication (NLA), which this gate cannot do yet")
+	errNLA       = errors.New("the server insists on network level authentication (NLA), and the client sent no password for it: give it one, such as /p: of xfreerdp")
 	errOldServer = errors.New("the server knows standard RDP security only, which anybody can break")
 )
 
@@ -48,18 +49,24 @@ func (f *flow) reach(ctx context.Context) error {
 		return f.refusal(policy.HostKeyChanged, changed)
 	case errors.As(err, &store):
 		return f.refusal(policy.LedgerUnavailable, store)
-	case errors.Is(err, errNLA), errors.Is(err, errOldServer):
+	case errors.Is(err, credssp.ErrRefused), errors.Is(err, errNLA):
+		return f.refusal(policy.NotAuthenticated, err)
+	case errors.Is(err, errOldServer), errors.Is(err, credssp.ErrOld):
 		return f.refusal(policy.NotServed, err)
-	case errors.Is(err, wire.ErrMalformed):
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, credssp.ErrProtocol):
 		return f.refusal(policy.ProtocolError, err)
 	}
 	return f.refusal(policy.ServerUnreachable, err)
 }
 
-// secureServer negotiates TLS with the server.
+// secureServer negotiates TLS with the server, and logs in where the server
+// wants that to come first.
 func (f *flow) secureServer(ctx context.Context) error {
-	request := wire.ConnectionRequest{Negotiation: true, Protocols: wire.ProtocolSSL}
-	if err := f.server.write(request.Frame()); err != nil {
+	f.asked = wire.ProtocolSSL
+	if f.info.User != "" && f.info.Password != "" {
+		f.asked |= wire.ProtocolHybrid
+	}
+	if err := f.server.write(wire.ConnectionRequest{Negotiation: true, Protocols: f.asked}.Frame()); err != nil {
 		return err
 	}
 	frame, err := f.server.frames.Next()
@@ -73,7 +80,7 @@ func (f *flow) secureServer(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case confirm.Failure == wire.FailHybridRequired:
+	case confirm.Failure == wire.FailHybridRequired, confirm.Failure == wire.FailSSLWithUserAuthReq:
 		return errNLA
 	case confirm.Failure == wire.FailSSLNotAllowed, confirm.Failure == wire.FailNoCertificate, !confirm.Negotiation:
 		return errOldServer
@@ -81,9 +88,11 @@ func (f *flow) secureServer(ctx context.Context) error {
 		return fmt.Errorf("%w: the server refuses the negotiation with code %d", wire.ErrMalformed, confirm.Failure)
 	case confirm.Protocol == wire.ProtocolRDP:
 		return errOldServer
-	case confirm.Protocol != wire.ProtocolSSL || f.server.frames.Buffered() > 0:
+	case confirm.Protocol != wire.ProtocolSSL && confirm.Protocol != wire.ProtocolHybrid,
+		confirm.Protocol&f.asked == 0, f.server.frames.Buffered() > 0:
 		return fmt.Errorf("%w: the server chose protocol %#x", wire.ErrMalformed, confirm.Protocol)
 	}
+	f.chosen = confirm.Protocol
 	f.extended = confirm.Flags&wire.ExtendedClientData != 0
 	known, err := f.knownServer(ctx)
 	if err != nil {
@@ -99,6 +108,12 @@ func (f *flow) secureServer(ctx context.Context) error {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS with the server: %w", err)
 	}
+	if f.chosen == wire.ProtocolHybrid {
+		login := credssp.Credentials{Domain: f.info.Domain, User: f.info.User, Password: f.info.Password}
+		if err := credssp.Login(conn, conn.ConnectionState().PeerCertificates[0], login); err != nil {
+			return err
+		}
+	}
 	f.server.secured(conn)
 	return nil
 }
@@ -108,7 +123,7 @@ func (f *flow) joinServer() error {
 	d := f.data
 	d.Core = d.Core.Clone()
 	d.Core.SetDepth24()
-	d.Core.SetSelected(wire.ProtocolSSL)
+	d.Core.SetSelected(f.chosen)
 	d.Core.SetEarly(d.Core.Early() &^ (wire.EarlyGraphics | wire.EarlyAutodetect | wire.EarlyHeartbeat | wire.EarlySkipJoin))
 	d.Channels = f.askedOfServer()
 	if err := f.server.write(wire.ConnectInitial(d.Bytes(f.extended))); err != nil {
@@ -128,8 +143,8 @@ func (f *flow) joinServer() error {
 		return err
 	case s.Encrypted:
 		return errOldServer
-	case s.Requested != wire.ProtocolSSL:
-		return fmt.Errorf("%w: the server was asked for protocol %#x and says %#x", wire.ErrMalformed, wire.ProtocolSSL, s.Requested)
+	case s.Requested != f.asked: // somebody in between has changed it
+		return fmt.Errorf("%w: the server was asked for protocols %#x and says %#x", wire.ErrMalformed, f.asked, s.Requested)
 	case len(s.Channels) != len(f.channels):
 		return fmt.Errorf("%w: %d channels for the %d that were asked for", wire.ErrMalformed, len(s.Channels), len(f.channels))
 	}

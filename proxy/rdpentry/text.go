@@ -62,7 +62,7 @@ func (f *flow) denialText(r *proxy.Refusal) []string {
 	if v.Grant != nil && !v.Grant.End.IsZero() && v.Denial == policy.Expired {
 		lines = append(lines, fmt.Sprintf("Grant %s ended %s.", v.Grant.ID, v.Grant.End.Format(time.RFC1123)))
 	}
-	if r.Err != nil && (v.Denial == policy.NotServed || v.Denial == policy.HostKeyChanged) {
+	if r.Err != nil && (v.Denial == policy.NotServed || v.Denial == policy.HostKeyChanged || v.Denial == policy.NotAuthenticated) {
 		lines = append(lines, fmt.Sprintf("%s.", r.Err))
 	}
 	lines = append(lines, "Please ask the administrator of this gateway.")
