@@ -94,8 +94,9 @@ func (d *desk) shows(what string, colour uint32, atLeast int, s *seat) {
 }
 
 // differs counts the pixels of xfreerdp's window that are not those of a
-// picture. The pointer is not part of either.
-func (d *desk) differs(p screen.Picture) (n int) {
+// picture, but for rounding where a server sends fewer bits of colour. The
+// pointer is not part of either.
+func (d *desk) differs(p screen.Picture, rounding int) (n int) {
 	d.h.t.Helper()
 	id := strings.TrimSpace(d.must("xdotool getactivewindow"))
 	raw := d.must("import -silent -window " + id + " -depth 8 rgb:-")
@@ -103,8 +104,11 @@ func (d *desk) differs(p screen.Picture) (n int) {
 		d.h.t.Fatalf("the window has %d pixels, the recording %d × %d", len(raw)/3, p.W, p.H)
 	}
 	for i, c := range p.Pix {
-		if uint32(raw[3*i])<<16|uint32(raw[3*i+1])<<8|uint32(raw[3*i+2]) != c {
-			n++
+		for shift, b := range []byte{raw[3*i+2], raw[3*i+1], raw[3*i]} {
+			if off := int(b) - int(c>>(8*shift)&0xff); off > rounding || -off > rounding {
+				n++
+				break
+			}
 		}
 	}
 	return n
@@ -211,6 +215,7 @@ func desktopHouse(t testing.TB, s settings) (*house, *desk, *nettest.XRDP) {
 // The colours the stories look for.
 const (
 	desktopColour = 0x204060 // of xrdp's desktop, as nettest sets it
+	shadowColour  = 0x214263 // the same in 16 bits, as freerdp-shadow sends it
 	messageColour = 0x1f2933 // of the gate's own page
 	noticeColour  = 0xffd75f // of its lines over the desktop
 )

@@ -54,7 +54,7 @@ func TestAPersonReachesADesktop(t *testing.T) {
 
 	// The recording, played to here, shows what the person sees, pixel by pixel.
 	h.until("the recording equals the window", func() bool {
-		return d.differs(h.replay(live.ID)) == 0
+		return d.differs(h.replay(live.ID), 0) == 0
 	})
 
 	h.inside("session", "kill", live.ID[:8])
@@ -222,9 +222,9 @@ func TestAServerThatInsistsOnNLAIsLoggedInTo(t *testing.T) {
 		t.Errorf("entry %+v, want not-authenticated", e)
 	}
 	s := d.login("ideo", password)
-	d.shows("the desktop", desktopColour, 100_000, s)
+	d.shows("the desktop", shadowColour, 100_000, s)
 	live := h.live(1)[0]
-	h.until("the recording equals the window", func() bool { return d.differs(h.replay(live.ID)) == 0 })
+	h.until("the recording equals the window", func() bool { return d.differs(h.replay(live.ID), 8) == 0 })
 	h.inside("session", "kill", live.ID[:8])
 	s.ends(t, exitAdmin)
 	if found := h.grepState(password); found != "" {
