@@ -43,13 +43,14 @@ type Renders struct {
 	Program string // inside-render
 	Now     func() time.Time
 	Log     *slog.Logger
+	Pause   time.Duration // after an attempt that failed: a full disk may have room by then
 
 	wake chan struct{}
 }
 
 // NewRenders makes what makes videos; Run has it work.
 func NewRenders(gate string, s *store.Store, records *os.Root, program string, now func() time.Time, log *slog.Logger) *Renders {
-	return &Renders{Gate: gate, Store: s, Records: records, Program: program, Now: now, Log: log, wake: make(chan struct{}, 1)}
+	return &Renders{Gate: gate, Store: s, Records: records, Program: program, Now: now, Log: log, Pause: time.Minute, wake: make(chan struct{}, 1)}
 }
 
 // renderProgram is inside-render beside this program, or wherever the PATH
@@ -110,9 +111,18 @@ func (r *Renders) one(ctx context.Context, v store.Render) {
 	default:
 		r.Log.Warn("a video failed", "session", v.Session, "attempt", v.Attempts, "error", err)
 		err = r.Store.RenderBroke(told, v.Session, err.Error(), r.Now())
+		defer pause(ctx, r.Pause)
 	}
 	if err != nil {
 		r.Log.Error("how a video went was not written down", "session", v.Session, "error", err)
+		pause(ctx, r.Pause)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 

@@ -41,7 +41,7 @@ func makeVideos(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: make-videos")
 	}
 	g := gateOf(ts)
-	g.renders.Program = ts.MkAbs("inside-render")
+	g.renders.Program, g.renders.Pause = ts.MkAbs("inside-render"), 0
 	if out, err := exec.Command("go", "build", "-o", g.renders.Program, "../inside-render").CombinedOutput(); err != nil {
 		ts.Fatalf("%v: %s", err, out)
 	}
