@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		splice()
 		return
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // else each command sleeps a second at its end
 	dir, err := os.MkdirTemp("", "inside-stories-")
 	if err != nil {
 		panic(err)
