@@ -271,9 +271,9 @@ func loadMillion(b *testing.B, url string) {
 // returns makes them again.
 func dropIndexes(b *testing.B, db *sql.DB, url string) (again []string) {
 	b.Helper()
-	question := "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ('sessions', 'denials', 'entries')"
+	question := "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ('sessions', 'denials')"
 	if isPostgres(url) {
-		question = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename IN ('sessions', 'denials', 'entries') AND indexname NOT LIKE '%_pkey'"
+		question = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename IN ('sessions', 'denials') AND indexname NOT LIKE '%_pkey'"
 	}
 	rows, err := db.QueryContext(b.Context(), question)
 	if err != nil {

@@ -25,7 +25,7 @@ var (
 
 	// searchTime is how long the walks of one page may take before the next
 	// step is left to the next page.
-	searchTime = 50 * time.Millisecond
+	searchTime = 40 * time.Millisecond
 )
 
 // newestFirst is the order of everything.
@@ -116,7 +116,33 @@ func (w *trail) ask(testOf func(Term) (test, error)) error {
 			w.tests = append(w.tests, made)
 		}
 	}
+	w.pair()
 	return nil
+}
+
+// pair makes one test of who and where, the question asked most often: there
+// is an index of both together.
+func (w *trail) pair() {
+	find := func(column string) int {
+		return slices.IndexFunc(w.tests, func(t test) bool { return t.walked && t.apart && len(t.columns) == 1 && t.columns[0] == column })
+	}
+	who, where := find("person"), find("server")
+	if who < 0 || where < 0 || len(w.tests[who].legs)*len(w.tests[where].legs) > mostLegs {
+		return
+	}
+	persons, servers := w.tests[who], w.tests[where]
+	both := test{holds: and(persons.holds, servers.holds), columns: []string{"person", "server"}, walked: true, exact: true, apart: true}
+	for _, p := range persons.legs {
+		for _, s := range servers.legs {
+			both.legs = append(both.legs, leg{holds: and(p.holds, s.holds)})
+		}
+	}
+	w.tests[who] = both
+	w.tests = slices.Delete(w.tests, where, where+1)
+}
+
+func and(a, b condition) condition {
+	return func(w *where) string { return a(w) + " AND " + b(w) }
 }
 
 func (w *trail) run(want int, until time.Time) (found []key, reached key, err error) {

@@ -26,6 +26,8 @@ ALTER TABLE sessions ADD COLUMN files BOOLEAN NOT NULL DEFAULT false;
 
 CREATE INDEX sessions_of_person ON sessions (person, started, id);
 
+CREATE INDEX sessions_of_person_on_server ON sessions (person, server, started, id);
+
 CREATE INDEX sessions_on_server ON sessions (server, started, id);
 
 CREATE INDEX sessions_by_grant ON sessions (grant_id, started, id);
@@ -100,6 +102,8 @@ CREATE TABLE denials (
 CREATE INDEX denials_newest ON denials (started, id);
 
 CREATE INDEX denials_of_person ON denials (person, started, id);
+
+CREATE INDEX denials_of_person_on_server ON denials (person, server, started, id);
 
 CREATE INDEX denials_on_server ON denials (server, started, id);
 
