@@ -94,15 +94,15 @@ type Grant struct {
 	// When: inside any of the schedules; none means always.
 	Schedules []Schedule
 
-	// How much. The book does not judge by these two, since it knows no
-	// sessions: the gate measures the one, the store counts the other.
-	Idle        time.Duration // a session nobody has used for so long ends; 0: never
-	MaxSessions int           // open at a time for each person the grant is for; 0: any number
-
 	Reason  string
 	Revoked time.Time // zero: not revoked
 
 	Created   time.Time
 	CreatedBy string
 	Version   int64 // the revision of the facts that changed it last
+
+	// How much. The book does not judge by these two, since it knows no
+	// sessions: the gate measures the one, the store counts the other.
+	Idle        time.Duration // a session nobody has used for so long ends; 0: never
+	MaxSessions int           // open at a time for each person the grant is for; 0: any number
 }

@@ -411,7 +411,7 @@ func provesMuch(t *testing.T, said map[policy.Denial]int) {
 func TestDecideLikeTheSlowOracle(t *testing.T) {
 	said := map[policy.Denial]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		for d, n := range likeTheOracle(t, 40) {
+		for d, n := range likeTheOracle(t, 25) {
 			said[d] += n
 		}
 	})
