@@ -77,7 +77,8 @@ func (l *ledger) open(ctx context.Context, path, gate string) error {
 	return l.problem()
 }
 
-// writable reports whether the database took the last line.
+// writable reports whether the database took the last line, and the spool all
+// that it did not.
 func (l *ledger) writable() bool { return l.problem() == nil }
 
 // lines is how many wait for the database.
