@@ -4,4 +4,4 @@ package store_test
 
 // mutations is few with the race detector on, which finds nothing more in many:
 // it makes each ten times as long.
-const mutations = 400
+const mutations = 200

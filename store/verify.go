@@ -71,7 +71,7 @@ func (s *Store) Verify(ctx context.Context, v Verification) (Verified, error) {
 			v.Progress(w.good)
 		}
 		if p.last != nil {
-			return w.good, w.end(p)
+			return w.good, s.named(ctx, w.end(p))
 		}
 	}
 }
@@ -329,10 +329,10 @@ func (w *walk) inside(l *lastPiece) error {
 		}
 	}
 	if l.sessions != w.sessions {
-		return w.broken("a session", "there are %d, the entries let %d in", l.sessions, w.sessions)
+		return w.broken(someSession, "there are %d, the entries let %d in", l.sessions, w.sessions)
 	}
 	if l.stays != w.stays {
-		return w.broken("a stay", "there are %d, %d were written down", l.stays, w.stays)
+		return w.broken(someStay, "there are %d, %d were written down", l.stays, w.stays)
 	}
 	return nil
 }

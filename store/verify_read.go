@@ -122,6 +122,33 @@ func (p *piece) toldOf(ctx context.Context, tx *sql.Tx) error {
 	}, "SELECT id, person, grant_id, started, ended, cause FROM stays WHERE id IN (", stays)
 }
 
+// Records that are one too many, before it is known which.
+const someSession, someStay = "a session", "a stay"
+
+// named finds out which session or stay nobody ever wrote down. It is looked
+// for only when there is one: nothing else needs an index for that.
+func (s *Store) named(ctx context.Context, err error) error {
+	b, ok := AsBroken(err)
+	if !ok || b.Record != someSession && b.Record != someStay {
+		return err
+	}
+	query, noun := `SELECT s.id FROM sessions s LEFT JOIN entries e ON e.session = s.id WHERE e.id IS NULL ORDER BY s.started LIMIT 1`, "session "
+	if b.Record == someStay {
+		query, noun = `SELECT CAST(s.id AS TEXT) FROM stays s
+			LEFT JOIN audit a ON a.object = 'stay ' || CAST(s.id AS TEXT) AND a.action = '`+actionStayStarted+`'
+			WHERE a.id IS NULL ORDER BY s.id LIMIT 1`, "stay "
+	}
+	var id string
+	if e := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		id, err = one(ctx, tx, text, nil, query)
+		return err
+	}); e != nil || id == "" {
+		return err
+	}
+	b.Record, b.What = noun+id, "it was put in by hand: "+b.What
+	return b
+}
+
 // among runs a query that ends with an open list, over all of values.
 func among(ctx context.Context, tx *sql.Tx, read func(row) error, query string, values []any) error {
 	if len(values) == 0 {

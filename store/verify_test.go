@@ -483,7 +483,8 @@ func TestSessionsAndStaysMustBeWhatTheRecordTells(t *testing.T) {
 		"a stay for ever":      {"UPDATE stays SET ended = 0 WHERE id = 2"},
 		"a stay that ended":    {"UPDATE stays SET ended = 5 WHERE ended = 0"},
 		"a stay from before":   {"UPDATE stays SET started = started - 1 WHERE ended = 0"},
-		"a stay more":          {"INSERT INTO stays (id, person, grant_id, started, ended, cause) SELECT 99, person, 2, started, 7, cause FROM stays WHERE ended = 0"},
+		"one more session":     {"INSERT INTO sessions (id, head, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause) SELECT 'put-in', 'put-', stay, person, server, grant_id, protocol, login, client, dest, gate, started, 7, cause FROM sessions WHERE ended = 0"},
+		"one more stay":        {"INSERT INTO stays (id, person, grant_id, started, ended, cause) SELECT 99, person, 2, started, 7, cause FROM stays WHERE ended = 0"},
 		"a forged signed head": {"UPDATE heads SET hash = 'x'"},
 		"a forged signer":      {"UPDATE heads SET signer = 'x'"},
 		"no head of the chain": {"UPDATE chain SET hash = 'x'"},
@@ -497,6 +498,9 @@ func TestSessionsAndStaysMustBeWhatTheRecordTells(t *testing.T) {
 				t.Errorf("found, but: %v", err)
 			} else {
 				t.Log(err)
+				if strings.HasPrefix(what, "one more") && !strings.Contains(err.Error(), "put in by hand") {
+					t.Error("it is not named")
+				}
 			}
 			for _, table := range tables {
 				execute(t, db, "DELETE FROM "+table, "INSERT INTO "+table+" SELECT * FROM kept_"+table)
