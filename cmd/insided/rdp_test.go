@@ -174,6 +174,15 @@ func TestAServerThatShowsAnotherCertificateIsRefused(t *testing.T) {
 	if e := h.entries(2)[0]; e.Denial != "host-key-changed" || !strings.Contains(e.Detail, "SHA256:") {
 		t.Errorf("entry %+v, want host-key-changed with the new key", e)
 	}
+
+	// Until an admin says that the change is meant.
+	at := netip.AddrPortFrom(nettest.BackendIP4, 3389).String()
+	if out := h.inside("server", "host-key", "show", "test-ssh-server", "--address", at); !strings.Contains(out, "x509-spki") {
+		t.Errorf("host-key show says\n%s", out)
+	}
+	h.inside("server", "host-key", "forget", "test-ssh-server", "--address", at)
+	s = d.login("ideo", password)
+	d.shows("the desktop", desktopColour, 100_000, s)
 }
 
 func TestWhatIsNoRDPIsRefusedAndWrittenDown(t *testing.T) {

@@ -82,10 +82,12 @@ func (e *Entry) Serve(ctx context.Context, client net.Conn, v proxy.Visit) (err 
 	}
 	err = f.letIn(ctx)
 	var refusal *proxy.Refusal
-	if errors.As(err, &refusal) {
+	switch {
+	case errors.As(err, &refusal):
 		f.turnAway(ctx, refusal)
-	}
-	if err != nil {
+		return err
+	case err != nil:
+		f.client.hangUp(f.farewell(0, codeOf(err)), lastWords/2)
 		return err
 	}
 	return f.carry(ctx)

@@ -143,7 +143,7 @@ func (f *flow) joinServer() error {
 		return err
 	case s.Encrypted:
 		return errOldServer
-	case s.Requested != f.asked: // somebody in between has changed it
+	case s.Requested != 0 && s.Requested != f.asked: // old servers do not tell
 		return fmt.Errorf("%w: the server was asked for protocols %#x and says %#x", wire.ErrMalformed, f.asked, s.Requested)
 	case len(s.Channels) != len(f.channels):
 		return fmt.Errorf("%w: %d channels for the %d that were asked for", wire.ErrMalformed, len(s.Channels), len(f.channels))
