@@ -143,8 +143,8 @@ func (p *past) holdsSession(t store.Term, se policy.Session) bool {
 		shares(len(t.Stays), func(i int) bool { return slices.Contains(stays, t.Stays[i]) }) ||
 		slices.Contains(t.Entries, p.entryOf[se.ID]) ||
 		t.Session != "" && strings.HasPrefix(string(se.ID), t.Session) ||
-		shares(len(t.Logins), func(i int) bool { return strings.ToLower(t.Logins[i]) == strings.ToLower(se.Login) }) ||
-		t.LoginPart != "" && strings.Contains(strings.ToLower(se.Login), strings.ToLower(t.LoginPart)) ||
+		shares(len(t.Logins), func(i int) bool { return folded(t.Logins[i]) == folded(se.Login) }) ||
+		t.LoginPart != "" && strings.Contains(folded(se.Login), folded(t.LoginPart)) ||
 		shares(len(t.Addresses), func(i int) bool {
 			return t.Addresses[i].Contains(se.Client.Addr()) || t.Addresses[i].Contains(se.Dest.Addr())
 		}) ||
@@ -153,11 +153,14 @@ func (p *past) holdsSession(t store.Term, se policy.Session) bool {
 		t.Forwarding && se.Forwarding || t.Files && se.Files
 }
 
+// folded is how the store compares names.
+func folded(s string) string { return strings.ToLower(s) }
+
 func (p *past) holdsDenied(t store.Term, e store.Entry) bool {
 	return slices.Contains(t.Persons, e.Person) || slices.Contains(t.Servers, e.Server) || slices.Contains(t.Protocols, e.Protocol) ||
 		slices.Contains(t.Grants, e.Grant) && e.Grant != "" || slices.Contains(t.Entries, e.ID) ||
-		slices.ContainsFunc(t.Logins, func(l string) bool { return strings.ToLower(l) == strings.ToLower(e.Login) }) ||
-		t.LoginPart != "" && strings.Contains(strings.ToLower(e.Login), strings.ToLower(t.LoginPart)) ||
+		slices.ContainsFunc(t.Logins, func(l string) bool { return folded(l) == folded(e.Login) }) ||
+		t.LoginPart != "" && strings.Contains(folded(e.Login), folded(t.LoginPart)) ||
 		slices.ContainsFunc(t.Addresses, func(a netip.Prefix) bool { return a.Contains(e.Client.Addr()) || a.Contains(e.Dest.Addr()) }) ||
 		t.Status == store.Denied || slices.Contains(t.Denials, e.Denial)
 }

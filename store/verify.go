@@ -294,7 +294,8 @@ func (w *walk) end(p *piece) error {
 	case l.entry != 0:
 		return w.broken(fmt.Sprintf("entry %d", l.entry), outside)
 	}
-	for _, h := range slices.Concat(l.heads, w.Heads) {
+	if beyond := slices.Concat(l.heads, w.Heads); len(beyond) > 0 {
+		h := beyond[0]
 		if !h.Check() {
 			return w.headBroken(h, "its signature is not that of the gate "+h.Gate)
 		}

@@ -11,7 +11,7 @@ import (
 	"time"
 	"unicode/utf16"
 
-	"golang.org/x/crypto/md4"
+	"golang.org/x/crypto/md4" //lint:ignore SA1019 the hash of a password in NTLM is MD4 (MS-NLMP 3.3.2)
 )
 
 // NTLM version 2 as MS-NLMP has it. MD4, MD5 and RC4 are what the protocol is
