@@ -352,7 +352,7 @@ func TestAResizeKeepsOneCanvas(t *testing.T) {
 
 func TestAnIdleHourCostsSeconds(t *testing.T) {
 	needs(t)
-	path, _ := record(t, 1024, 768, func(d *desk) {
+	path, _ := record(t, 640, 480, func(d *desk) {
 		d.page()
 		time.Sleep(time.Hour)
 		d.page()

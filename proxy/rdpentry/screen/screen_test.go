@@ -220,14 +220,12 @@ func TestPointersThatCannotBeAreRefused(t *testing.T) {
 		t.Error("a pointer that is not there is shown")
 	}
 	big := newPointer(0, 32, 384, 384, make([]byte, 65535), nil)
-	full := 0
-	for i := range maxShapes {
+	full := false
+	for i := 0; i < maxShapes && !full; i++ {
 		large := append([]byte{32, 0, byte(i), 0, 0, 0, 0, 0, 0x80, 1, 0x80, 1, 0, 0, 0, 0, 0, 0, 9, 0}, make([]byte, 9<<16)...)
-		if s.Pointer(PointerLarge, large) != nil {
-			full++
-		}
+		full = s.Pointer(PointerLarge, large) != nil
 	}
-	if s.Pointer(PointerNew, big) == nil || full == 0 || s.shapes.bytes > maxShapeBytes {
+	if s.Pointer(PointerNew, big) == nil || !full || s.shapes.bytes > maxShapeBytes {
 		t.Errorf("%d bytes of pointers are kept", s.shapes.bytes)
 	}
 }

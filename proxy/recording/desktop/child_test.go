@@ -96,7 +96,7 @@ func childWriter(dir string) error {
 }
 
 func TestWhatWasShownIsOnDiskAfterKill9(t *testing.T) {
-	kills := 30
+	kills := 20
 	if testing.Short() {
 		kills = 10
 	}

@@ -214,7 +214,7 @@ func TestAReaderSeesThePictureThatWasShown(t *testing.T) {
 }
 
 func TestFollowersSeeEveryEventOnceWhileItIsWritten(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(3) {
 		root := newRoot(t)
 		w := creates(t, root)
 		u := newUser(t, seed, w)
@@ -315,9 +315,9 @@ func TestAKeyframeIsDueWhenSomethingWasDrawn(t *testing.T) {
 
 func TestAScreenOfManyMonitorsHasKeyframes(t *testing.T) {
 	root := newRoot(t)
-	w, err := Create(root, Name, recording.Header{Width: 7680, Height: 2160})
+	w, err := Create(root, Name, recording.Header{Width: 3840, Height: 2160})
 	must(t, err)
-	s, err := screen.New(7680, 2160)
+	s, err := screen.New(3840, 2160)
 	must(t, err)
 	must(t, w.Keyframe(s))
 	must(t, w.Close("x"))
@@ -422,7 +422,7 @@ func TestVerifyFindsEveryChange(t *testing.T) {
 			collect(seq)
 		}
 	}
-	step := max((len(good)-head)/60, 1)
+	step := max((len(good)-head)/30, 1)
 	for i := head; i < len(good); i += 1 + r.IntN(2*step) {
 		flipped := bytes.Clone(good)
 		flipped[i] ^= 1 << r.IntN(8)
@@ -470,13 +470,13 @@ func TestRecoverKeepsAllThatIsWhole(t *testing.T) {
 	if all := recovered(file, tail); len(all) != len(done) {
 		t.Errorf("%d of %d events are left", len(all), len(done))
 	}
-	for i := head; i < len(file); i += 1 + r.IntN(1500) {
+	for i := head; i < len(file); i += 1 + r.IntN(3000) {
 		recovered(file[:i], tail)
 		flipped := bytes.Clone(file)
 		flipped[i] ^= 0x10
 		recovered(flipped, tail)
 	}
-	for i := 0; i < len(tail); i += 1 + r.IntN(250) {
+	for i := 0; i < len(tail); i += 1 + r.IntN(600) {
 		if all := recovered(file, tail[:i]); len(all) < len(done)-3 {
 			t.Errorf("with the tail cut at %d only %d events are left", i, len(all))
 		}
