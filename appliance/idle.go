@@ -60,11 +60,15 @@ func (v *visit) lookIdle() {
 	if used := v.used.Load(); used != v.idleTold.used || v.idleTold.left == 0 {
 		v.idleTold.used, v.idleTold.left = used, idle
 	}
+	due := v.idleTold.left // the latest of the warnings that are due
 	for _, before := range warnings {
-		if left <= before && before < v.idleTold.left {
-			v.idleTold.left = before
-			v.notify(fmt.Sprintf("your session ends in %s because nobody uses it: type something to stay", inWords(before)))
+		if left <= before && before < due {
+			due = before
 		}
+	}
+	if due < v.idleTold.left {
+		v.idleTold.left = due
+		v.notify(fmt.Sprintf("your session ends in %s because nobody uses it: type something to stay", inWords(due)))
 	}
 	v.armIdle(idle)
 	v.setDeadlines()
