@@ -78,6 +78,13 @@ func (k *keyring) setEnrolment(ctx context.Context, e store.Enrolment) error {
 // Settle implements proxy.Keyring: it enrols the account the person has logged
 // in to, or says once that it is.
 func (k *keyring) Settle(ctx context.Context, how proxy.Login, terminal bool, run func(context.Context, string) (string, error)) (string, error) {
+	if e := k.rows.Enrolment; !how.Own && (e == nil || e.Told) {
+		return "", nil
+	}
+	// The first command may come long after the login, and an admin in between.
+	if err := k.read(ctx); err != nil {
+		return "", err
+	}
 	e := k.rows.Enrolment
 	switch {
 	case e != nil && e.State == store.Enrolled:
@@ -86,7 +93,7 @@ func (k *keyring) Settle(ctx context.Context, how proxy.Login, terminal bool, ru
 		return "", nil // not allowed, not needed, or of no use: no key would be known
 	case e != nil && e.State == store.EnrolmentEnded:
 		return "", nil // an admin has taken it out
-	case e != nil && e.State != store.EnrolmentBegun && time.Since(e.Since) < enrollAgain:
+	case e != nil && (e.State != store.EnrolmentBegun || e.Detail != "") && time.Since(e.Since) < enrollAgain:
 		return "", nil
 	}
 	leave := k.visit.house.accounts.enter(k.visit.flow.Dest, k.login)
@@ -137,8 +144,9 @@ func (k *keyring) enrol(ctx context.Context, run func(context.Context, string) (
 		e.State = store.Enrolled
 	case errors.Is(err, proxy.ErrNotRun):
 		e.State, e.Detail = store.EnrolmentFailed, err.Error()
-	case err != nil: // it may have run
-		e.Detail = err.Error()
+	case ctx.Err() != nil:
+		e.Detail = "the server did not answer in time"
+	case err != nil: // it may have run: the next login looks
 	default:
 		e.State, e.Detail = store.EnrolmentFailed, enrollFailures[answer]
 	}

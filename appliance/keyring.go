@@ -39,16 +39,23 @@ func (v *visit) Keyring(ctx context.Context, login string) (proxy.Keyring, error
 	if !verdict.Allowed() {
 		return nil, errNotAdmitted
 	}
-	ctx, cancel := context.WithTimeout(ctx, writeDown)
-	defer cancel()
-	rows, err := v.house.store.Keyring(ctx, v.house.cfg.Gate.Name, verdict.Person.ID, verdict.Server.ID, v.flow.Dest, login)
-	if err != nil {
+	k := &keyring{
+		visit: v, person: verdict.Person.ID, server: verdict.Server.ID, login: login,
+		owners: map[string]proxy.KeyOwner{},
+	}
+	if err := k.read(ctx); err != nil {
 		return nil, err
 	}
-	return &keyring{
-		visit: v, person: verdict.Person.ID, server: verdict.Server.ID, login: login, rows: rows,
-		owners: map[string]proxy.KeyOwner{},
-	}, nil
+	return k, nil
+}
+
+// read reads what the store has for this login now.
+func (k *keyring) read(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeDown)
+	defer cancel()
+	a := k.visit.house
+	k.rows, err = a.store.Keyring(ctx, a.cfg.Gate.Name, k.person, k.server, k.visit.flow.Dest, k.login)
+	return err
 }
 
 // Owner implements proxy.Keyring. That the gate holds a key for a person does
