@@ -19,7 +19,7 @@ import (
 // the answer; then the walk stops after a while and says how far it has come.
 
 var (
-	firstStep = 2048 // rows of the first step, in all
+	firstStep = 512  // rows of the first step, in all
 	longStep  = 4096 // and of those that follow
 	leastStep = 64   // of each leg
 
