@@ -400,14 +400,20 @@ func (tr *trial) sessionEnded(t *testing.T, id string, left time.Time) {
 	}
 }
 
-// decidedInTime wants 99 of 100 decisions to have taken less than 50 ms. Two
-// may not have, however few there were: the machine has other things to do.
+// decidedInTime wants 99 of 100 decisions to have taken less than 50 ms; under
+// the race detector, with the whole suite on the same processors, half a
+// second, which is still far from what waiting for the database would take.
+// Two may not have, however few there were.
 func (tr *trial) decidedInTime(t *testing.T, before map[string]float64) {
 	after := tr.numbers()
 	since := func(name string) float64 { return after[name] - before[name] }
-	all, quick := since("inside_decide_seconds_count"), since(`inside_decide_seconds_bucket{le="0.05"}`)
+	bound := "0.05"
+	if raceDetector {
+		bound = "0.5"
+	}
+	all, quick := since("inside_decide_seconds_count"), since(`inside_decide_seconds_bucket{le="`+bound+`"}`)
 	if all == 0 || all-quick > max(2, 0.01*all) {
-		t.Errorf("%v of %v decisions took less than 50 ms", quick, all)
+		t.Errorf("%v of %v decisions took less than %s s", quick, all, bound)
 	}
 	t.Logf("%v decisions, on the average in %.0f µs", all, 1e6*since("inside_decide_seconds_sum")/all)
 }
