@@ -54,11 +54,11 @@ func TestWhoAsksAfterTheEndIsToldSoWithoutTimerOrDeadline(t *testing.T) {
 		a, v := insider(t, policy.Grant{ID: "1", End: end})
 		v.disarm()
 		time.Sleep(time.Hour - time.Nanosecond)
-		if v.Over() {
+		if v.Over(0) {
 			t.Fatal("over before the end")
 		}
 		time.Sleep(time.Nanosecond)
-		if cause := context.Cause(v.ctx); !v.Over() || context.Cause(v.ctx) != policy.GrantExpired {
+		if cause := context.Cause(v.ctx); !v.Over(0) || context.Cause(v.ctx) != policy.GrantExpired {
 			t.Errorf("not over at the end; before somebody asked the cause was %v, then %v", cause, context.Cause(v.ctx))
 		}
 		_, again := insider(t, policy.Grant{ID: "1", End: time.Now().Add(time.Minute)})
@@ -66,7 +66,7 @@ func TestWhoAsksAfterTheEndIsToldSoWithoutTimerOrDeadline(t *testing.T) {
 		turn(t, a, policy.Grant{ID: "1"})
 		again.house.book.Store(a.book.Load()) // extended, and nobody has said so
 		time.Sleep(time.Minute)
-		if again.Over() {
+		if again.Over(0) {
 			t.Errorf("over although the grant was extended: %v", context.Cause(again.ctx))
 		}
 	})

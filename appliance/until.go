@@ -155,9 +155,9 @@ func (v *visit) arm(verdict policy.Verdict, now time.Time) {
 // Over implements proxy.Visit. It is asked before every piece that is relayed:
 // a process that was stopped (SIGSTOP, a paused machine) goes on where it was,
 // and neither timers nor deadlines need come before the next byte.
-func (v *visit) Over() bool {
+func (v *visit) Over(since time.Duration) bool {
 	ends := v.ends.Load()
-	if ends == 0 || int64(time.Since(v.began)) < ends {
+	if ends == 0 || int64(time.Since(v.began)-since) < ends {
 		return false
 	}
 	v.reconsider()

@@ -7,6 +7,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
@@ -65,9 +66,10 @@ type Visit interface {
 	// person causes counts: see each entry for what that is. Cheap.
 	Used()
 
-	// Over reports whether the session has come to its end. It is asked before
-	// a piece is relayed: what comes after the end is not. Cheap.
-	Over() bool
+	// Over reports whether the session came to its end at least this long ago.
+	// It is asked before a piece is relayed: what comes after the end is not.
+	// Cheap.
+	Over(since time.Duration) bool
 
 	// Notices yields lines meant for the person's terminals, such as "your
 	// stay ends in 5 minutes". Lines come without line ends.

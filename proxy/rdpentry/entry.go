@@ -180,7 +180,7 @@ func (f *flow) end(cause error) {
 
 // isOver reports whether nothing may be relayed any more: the flow is cut, or
 // the session has come to its end and the house has not got around to say so.
-func (f *flow) isOver() bool { return f.cut.Load() || f.visit.Over() }
+func (f *flow) isOver() bool { return f.cut.Load() || f.visit.Over(0) }
 
 // spawn runs fn in a goroutine that Serve waits for. A panic, which only bytes
 // of a peer can have caused, ends this flow and no other.

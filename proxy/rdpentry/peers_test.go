@@ -145,7 +145,7 @@ func (g *gate) Verdict() policy.Verdict            { return *g.verdict.Load() }
 func (g *gate) Decide(login string) policy.Verdict { return g.decide(login) }
 func (g *gate) Notices() <-chan string             { return g.notices }
 func (g *gate) Used()                              { g.used.Add(1) }
-func (g *gate) Over() bool                         { return g.over.Load() }
+func (g *gate) Over(time.Duration) bool            { return g.over.Load() }
 
 func (g *gate) Admit(_ context.Context, login string) (policy.Session, error) {
 	g.mu.Lock()

@@ -323,7 +323,7 @@ func (benchVisit) Decide(string) policy.Verdict { return policy.Verdict{} }
 func (benchVisit) Note(recording.Event) error   { return nil }
 func (benchVisit) Notices() <-chan string       { return nil }
 func (benchVisit) Used()                        {}
-func (benchVisit) Over() bool                   { return false }
+func (benchVisit) Over(time.Duration) bool      { return false }
 func (benchVisit) Admit(context.Context, string) (policy.Session, error) {
 	return policy.Session{}, nil
 }

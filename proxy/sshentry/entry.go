@@ -171,7 +171,7 @@ func (e *Entry) newFlow(client net.Conn, v proxy.Visit) *flow {
 		visit:    v,
 		log:      log.With("client", fl.Client, "dest", fl.Dest),
 		dest:     fl.Dest,
-		client:   newWire(client),
+		client:   newWire(client, v),
 		ready:    make(chan struct{}),
 		over:     make(chan struct{}),
 		streams:  map[any]func(){},
@@ -197,7 +197,7 @@ func (f *flow) dial(ctx context.Context) error {
 		}
 		return f.refusal(policy.ServerUnreachable, err)
 	}
-	f.server = newWire(conn)
+	f.server = newWire(conn, f.visit)
 	f.server.release() // only strangers are held back
 	f.server.pause = serverPause
 	return nil

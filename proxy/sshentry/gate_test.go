@@ -310,11 +310,11 @@ func (g *gate) Pin(_ context.Context, _ netip.AddrPort, key ssh.PublicKey) error
 	return nil
 }
 
-func (h *house) Flow() policy.Flow       { return h.flow }
-func (h *house) Verdict() policy.Verdict { return *h.g.verdict.Load() }
-func (h *house) Notices() <-chan string  { return h.g.notices }
-func (h *house) Used()                   { h.g.used.Add(1) }
-func (h *house) Over() bool              { return h.g.over.Load() }
+func (h *house) Flow() policy.Flow             { return h.flow }
+func (h *house) Verdict() policy.Verdict       { return *h.g.verdict.Load() }
+func (h *house) Notices() <-chan string        { return h.g.notices }
+func (h *house) Used()                         { h.g.used.Add(1) }
+func (h *house) Over(since time.Duration) bool { return since == 0 && h.g.over.Load() }
 
 func (h *house) Decide(login string) policy.Verdict {
 	if decide := hook(h.g, &h.g.decide); decide != nil {

@@ -72,4 +72,4 @@ func report(p []byte) int {
 
 // isOver reports whether nothing may be relayed any more: the flow was cut off,
 // or its end has come and nobody has said so yet.
-func (f *flow) isOver() bool { return f.cut.Load() || f.visit.Over() }
+func (f *flow) isOver() bool { return f.cut.Load() || f.visit.Over(0) }

@@ -11,11 +11,14 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pawelmojski/inside/proxy"
 )
 
 // A wire is one of the two TCP connections of a flow, as x/crypto/ssh uses it.
 type wire struct {
 	net.Conn
+	visit  proxy.Visit
 	broken atomic.Bool   // the peer is gone: reading came to an end
 	pause  time.Duration // how long that is kept back, see digest
 
@@ -37,8 +40,8 @@ type wire struct {
 	early       int // only touched by the reader
 }
 
-func newWire(c net.Conn) *wire {
-	w := &wire{Conn: c, closed: make(chan struct{}), released: make(chan struct{})}
+func newWire(c net.Conn, v proxy.Visit) *wire {
+	w := &wire{Conn: c, visit: v, closed: make(chan struct{}), released: make(chan struct{})}
 	if sc, ok := c.(syscall.Conn); ok {
 		w.raw, _ = sc.SyscallConn()
 	}
@@ -135,16 +138,29 @@ func (w *wire) release() {
 	w.releaseOnce.Do(func() { close(w.released) })
 }
 
+// lateWords is how long after the end of a session the gate may still say
+// something. Relaying has stopped by then; but a piece that was on its way when
+// the process was stopped, or that waited for the peer, would go out now.
+const lateWords = time.Second
+
 func (w *wire) Write(p []byte) (written int, err error) {
 	w.writes.Add(1)
+	if w.visit.Over(lateWords) {
+		return 0, os.ErrDeadlineExceeded
+	}
 	if w.raw == nil || len(p) == 0 {
 		return w.Conn.Write(p)
 	}
 	var failed error
+	waited := false
 	err = w.raw.Write(func(fd uintptr) bool {
+		if waited && w.visit.Over(lateWords) {
+			failed = os.ErrDeadlineExceeded
+		}
 		for written < len(p) && failed == nil {
 			n, err := atOnce(unix.SYS_WRITE, fd, p[written:])
 			if err == unix.EAGAIN {
+				waited = true
 				return false
 			}
 			written, failed = written+n, err
