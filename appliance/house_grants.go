@@ -60,8 +60,11 @@ func (h *House) Grant(ctx context.Context, id string) (api.Grant, error) {
 }
 
 func (h *House) CreateGrant(ctx context.Context, asked api.NewGrant) (api.Grant, error) {
-	now := h.Now()
-	g, err := h.newGrant(asked, now)
+	asked, err := h.byTemplate(ctx, asked)
+	if err != nil {
+		return api.Grant{}, err
+	}
+	g, err := h.newGrant(asked, h.Now())
 	if err != nil {
 		return api.Grant{}, err
 	}
@@ -74,6 +77,9 @@ func (h *House) CreateGrant(ctx context.Context, asked api.NewGrant) (api.Grant,
 	wire := wireGrant(h.Book(), &g, h.Now())
 	wire.DefaultLength = asked.Duration == "" && !asked.Permanent && asked.End.IsZero()
 	wire.Notes = h.grantNotes(&g)
+	if asked.Template != "" {
+		wire.Notes = append(wire.Notes, "from template "+asked.Template)
+	}
 	return wire, nil
 }
 
@@ -94,12 +100,8 @@ func (h *House) newGrant(asked api.NewGrant, now time.Time) (g policy.Grant, err
 	if err := howLong(asked, &g, now); err != nil {
 		return g, err
 	}
-	for _, s := range asked.Schedules {
-		schedule, err := policy.ParseSchedule(s.Windows, s.Zone)
-		if err != nil {
-			return g, invalid(`--schedule "Mon-Fri 09:00-17:00" --timezone Europe/Warsaw`, "%v", err)
-		}
-		g.Schedules = append(g.Schedules, schedule)
+	if err := when(asked, &g); err != nil {
+		return g, err
 	}
 	if err := howMuch(asked, &g); err != nil {
 		return g, err
@@ -226,6 +228,17 @@ func howLong(asked api.NewGrant, g *policy.Grant, now time.Time) error {
 		}
 	default:
 		g.End = now.Add(usualLength)
+	}
+	return nil
+}
+
+func when(asked api.NewGrant, g *policy.Grant) error {
+	for _, s := range asked.Schedules {
+		schedule, err := policy.ParseSchedule(s.Windows, s.Zone)
+		if err != nil {
+			return invalid(`--schedule "Mon-Fri 09:00-17:00" --timezone Europe/Warsaw`, "%v", err)
+		}
+		g.Schedules = append(g.Schedules, schedule)
 	}
 	return nil
 }

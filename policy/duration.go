@@ -84,3 +84,16 @@ func FormatDuration(d time.Duration) string {
 	}
 	return "0s"
 }
+
+// ExactDuration writes a duration of whole seconds as ParseDuration reads it
+// back, "" for 0: as FormatDuration does where nothing is rounded away.
+func ExactDuration(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	short := FormatDuration(d)
+	if back, err := ParseDuration(short); err == nil && back == d {
+		return short
+	}
+	return d.String()
+}

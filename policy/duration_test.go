@@ -45,6 +45,24 @@ func TestDurationsArePeoples(t *testing.T) {
 	}
 }
 
+func TestAnExactDurationIsReadBackAsItWas(t *testing.T) {
+	for text, want := range map[string]string{
+		"8h": "8h", "1w": "7d", "1h30m": "1h30m", "1h30m15s": "1h30m15s", "1d1h1s": "25h0m1s", "106751d23h47m16s": "2562047h47m16s",
+	} {
+		d, err := policy.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exact := policy.ExactDuration(d)
+		if back, err := policy.ParseDuration(exact); exact != want || err != nil || back != d {
+			t.Errorf("%s is written %q, want %q, and read back as %s, %v", text, exact, want, back, err)
+		}
+	}
+	if exact := policy.ExactDuration(0); exact != "" {
+		t.Errorf("nothing is written %q", exact)
+	}
+}
+
 func TestBadDurationsNameTheWayOut(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"", `"" is not a duration: it is empty, write for example 8h, 1h30m, 14d or 1w`},
@@ -91,6 +109,9 @@ func FuzzParseDuration(f *testing.F) {
 		again, err := policy.ParseDuration(written)
 		if err != nil || again > d || policy.FormatDuration(again) != written {
 			t.Fatalf("%q is %s, written %q, of which comes %s, %v", text, d, written, again, err)
+		}
+		if exact, err := policy.ParseDuration(policy.ExactDuration(d)); err != nil || exact != d {
+			t.Fatalf("%q is %s, written %q, of which comes %s, %v", text, d, policy.ExactDuration(d), exact, err)
 		}
 	})
 }

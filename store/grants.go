@@ -155,8 +155,12 @@ func parties(ctx context.Context, tx *sql.Tx, g policy.Grant) (who, where string
 }
 
 func describeGrant(g policy.Grant, who, where string) string {
+	return fmt.Sprintf("%s to %s, from %s, %s", who, where, clock(g.Start), describeEnd(g.End)) + describeOptions(g)
+}
+
+// describeOptions says how and how much, each part behind a comma.
+func describeOptions(g policy.Grant) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s to %s, from %s, %s", who, where, clock(g.Start), describeEnd(g.End))
 	for _, part := range []struct{ what, value string }{
 		{"protocols", strings.ReplaceAll(lines(g.Protocols), "\n", " ")},
 		{"logins", strings.Join(g.Logins, " ")},

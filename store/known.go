@@ -139,10 +139,15 @@ func knownGrant(ctx context.Context, tx *sql.Tx, g policy.Grant) (grantFact, err
 	if g.Forwarding != 0 {
 		fact.Forwarding = g.Forwarding.String()
 	}
-	for _, s := range g.Schedules {
-		fact.Schedules = append(fact.Schedules, s.String()+" "+s.Zone())
-	}
+	fact.Schedules = knownSchedules(g.Schedules)
 	return fact, err
+}
+
+func knownSchedules(schedules []policy.Schedule) (texts []string) {
+	for _, s := range schedules {
+		texts = append(texts, s.String()+" "+s.Zone())
+	}
+	return texts
 }
 
 func knownHostKeys(keys []HostKey) []hostKeyFact {

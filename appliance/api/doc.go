@@ -29,6 +29,7 @@ type House interface {
 	HostKeys
 	Groups
 	Grants
+	Templates
 	Inside
 	Records
 	Videos

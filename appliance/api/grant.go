@@ -49,7 +49,9 @@ type Schedule struct {
 
 // NewGrant asks for a grant. Exactly one of Person and PersonGroup, exactly
 // one of Server and Group. At most one of Duration, Permanent and Start/End;
-// none of them is a grant of one hour.
+// none of them is a grant of one hour. A template gives what is left out or
+// empty here, and its length where there is none of the three; forwarding
+// "none" takes its forwarding away.
 type NewGrant struct {
 	Person      string     `json:"person,omitempty"`
 	PersonGroup string     `json:"person_group,omitempty"`
@@ -67,6 +69,7 @@ type NewGrant struct {
 	Idle        string     `json:"idle,omitempty"`         // "30m"
 	MaxSessions int        `json:"max_sessions,omitempty"` // of one person at a time
 	Reason      string     `json:"reason,omitempty"`
+	Template    string     `json:"template,omitempty"` // gives what is not given here
 }
 
 // NewEnd asks for another end of a grant: exactly one of the four. Version is

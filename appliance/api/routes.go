@@ -18,6 +18,7 @@ var routes = slices.Concat(
 	groupRoutes(ServerGroup, "/groups"),
 	groupRoutes(PersonGroup, "/person-groups"),
 	grantRoutes,
+	templateRoutes,
 	insideRoutes,
 	recordRoutes,
 	auditRoutes,

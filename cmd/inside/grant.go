@@ -15,6 +15,7 @@ import (
 const grantExamples = `  inside grant alice --server prod-db-01 --duration 8h
   inside grant alice --group production --duration 14d --schedule "Mon-Fri 09:00-17:00" --timezone Europe/Warsaw
   inside grant --person-group dba --group databases --permanent --protocol ssh --ssh-login postgres
+  inside grant carol --server web --template contractor --duration 3d
   inside grant bob --server win-01 --from "2026-12-24 08:00" --until "2026-12-24 12:00" --source-ip 10.0.0.7`
 
 // grantCommand is the short spelling of `inside grant create` and holds the
@@ -43,7 +44,11 @@ func (c *cli) grantCreate(use, title string) *cobra.Command {
 		Long: `Lets a person, or everybody in a person group, enter a server, or every server
 of a group. Without a length a grant lasts 1 hour; a permanent one must be asked
 for. Times without a zone are read in --timezone, else in the zone of this
-machine.`,
+machine.
+
+A template (inside template --help) gives what no flag says; any length that is
+given counts instead of its length. The grant gets a copy: no later change of
+the template changes it.`,
 		Args:              args(0, 1),
 		ValidArgsFunction: c.complete(c.personNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -70,23 +75,31 @@ func (c *cli) grantFlags(cmd *cobra.Command, form *grantForm) {
 	f.StringVar(&form.PersonGroup, "person-group", "", "for everybody in this group")
 	f.StringVar(&form.Server, "server", "", "to this server")
 	f.StringVar(&form.Group, "group", "", "to every server in this group")
+	f.StringVar(&form.from, "from", "", `begin then: "2026-12-24 08:00" (default now)`)
+	f.StringVar(&form.until, "until", "", `end then: "2026-12-24 12:00", 18:00 today`)
+	f.StringVar(&form.SourceIP, "source-ip", "", "only from this one of the person's addresses")
+	f.StringVar(&form.Template, "template", "", "as this template says, where no other flag does")
+	c.optionFlags(cmd, form)
+	c.completeFlag(cmd, "person-group", c.groupNames(api.PersonGroup))
+	c.completeFlag(cmd, "server", c.serverNames)
+	c.completeFlag(cmd, "group", c.groupNames(api.ServerGroup))
+	c.completeFlag(cmd, "template", c.templateNames)
+}
+
+// optionFlags are what a grant and a template of grants have in common.
+func (c *cli) optionFlags(cmd *cobra.Command, form *grantForm) {
+	f := cmd.Flags()
 	f.StringSliceVar(&form.Protocols, "protocol", nil, "by ssh, rdp, http (default all)")
 	f.StringVar(&form.Duration, "duration", "", "how long from now: 8h, 14d, 1w, 1h30m (default 1h)")
 	f.BoolVar(&form.Permanent, "permanent", false, "without an end")
-	f.StringVar(&form.from, "from", "", `begin then: "2026-12-24 08:00" (default now)`)
-	f.StringVar(&form.until, "until", "", `end then: "2026-12-24 12:00", 18:00 today`)
 	f.StringArrayVar(&form.schedules, "schedule", nil, `only then: "Mon-Fri 09:00-17:00"; may be repeated`)
 	f.StringVar(&form.zone, "timezone", "", "the zone of --schedule, --from and --until: Europe/Warsaw")
 	f.StringSliceVar(&form.Logins, "ssh-login", nil, "only as this login; may be repeated (default any)")
-	f.StringVar(&form.SourceIP, "source-ip", "", "only from this one of the person's addresses")
 	f.StringSliceVar(&form.Forwarding, "allow-port-forwarding", nil, "local, remote, dynamic (default none)")
 	f.BoolVar(&form.noForward, "no-port-forwarding", false, "forward nothing, which is the default")
 	f.StringVar(&form.Idle, "idle", "", "end sessions nobody has used for so long: 30m (default never)")
 	f.IntVar(&form.MaxSessions, "max-sessions", 0, "how many sessions of one person at a time (default any number)")
 	f.StringVar(&form.Reason, "reason", "", "why, for those who read it later")
-	c.completeFlag(cmd, "person-group", c.groupNames(api.PersonGroup))
-	c.completeFlag(cmd, "server", c.serverNames)
-	c.completeFlag(cmd, "group", c.groupNames(api.ServerGroup))
 	c.completeFlag(cmd, "protocol", fixed("ssh", "rdp", "http"))
 	c.completeFlag(cmd, "duration", fixed("1h", "4h", "8h", "1d", "7d", "14d"))
 	c.completeFlag(cmd, "allow-port-forwarding", fixed("local", "remote", "dynamic"))
@@ -97,6 +110,14 @@ func (form *grantForm) read(cmd *cobra.Command) (api.NewGrant, error) {
 	asked := form.NewGrant
 	if form.noForward && len(form.Forwarding) > 0 {
 		return asked, &usage{cmd, errors.New("--no-port-forwarding and --allow-port-forwarding exclude each other")}
+	}
+	if form.noForward {
+		asked.Forwarding = []string{"none"} // whatever a template says
+	}
+	for _, limit := range []string{"protocol", "ssh-login", "idle", "max-sessions"} {
+		if f := cmd.Flags().Lookup(limit); form.Template != "" && f.Changed && f.Value.String() == f.DefValue {
+			return asked, &usage{cmd, fmt.Errorf("--%s is empty: a grant by a template has this limit or another; for none leave the template out", limit)}
+		}
 	}
 	if len(form.schedules) > 0 && form.zone == "" {
 		return asked, &usage{cmd, errMissing("--timezone", "the hours of --schedule are those of a place, such as Europe/Warsaw")}

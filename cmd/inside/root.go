@@ -74,7 +74,7 @@ gate is, INSIDE_TOKEN_FILE where the token is.
 	flags.BoolVar(&c.json, "json", false, "print JSON")
 	root.AddCommand(
 		c.personCommand(), c.serverCommand(), c.groupCommand(api.ServerGroup), c.groupCommand(api.PersonGroup),
-		c.grantCommand(), c.staysCommand(), c.stayCommand(), c.sessionsCommand(), c.sessionCommand(),
+		c.grantCommand(), c.templateCommand(), c.staysCommand(), c.stayCommand(), c.sessionsCommand(), c.sessionCommand(),
 		c.tokenCommand(), c.eventsCommand(),
 		c.entriesCommand(), c.searchCommand(), c.exportCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(),
 		c.credentialCommand(), c.caCommand(),
