@@ -35,13 +35,8 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 	if q.At.IsZero() {
 		q.At = h.Now()
 		x.at = q.At
-		if x.open, err = h.openUnder(ctx, p.ID); err != nil {
+		if err := x.count(ctx); err != nil {
 			return api.Explanation{}, err
-		}
-	}
-	for id, n := range x.open {
-		if g := x.book.Grant(id); g != nil && g.MaxSessions > 0 && n >= g.MaxSessions {
-			x.full = append(x.full, id)
 		}
 	}
 	for _, a := range from {
@@ -113,9 +108,36 @@ type explainer struct {
 	server *policy.Server
 	login  string
 	at     time.Time
-	open   map[policy.GrantID]int // sessions of the person, where now is asked about
-	full   []policy.GrantID       // those with no room for another
 	ways   []way
+
+	// Where now is asked about: the person's open sessions under each grant,
+	// the entries that count by those that limit them, and which are full.
+	open, entries map[policy.GrantID]int
+	full          []policy.Full
+}
+
+// count finds out which grants for the two take the person in no further time.
+func (x *explainer) count(ctx context.Context) (err error) {
+	if x.open, err = x.h.openUnder(ctx, x.person.ID); err != nil {
+		return err
+	}
+	x.entries = map[policy.GrantID]int{}
+	for _, g := range x.grants() {
+		n := 0
+		if g.MaxEntries.Most > 0 {
+			if n, err = x.h.Store.EntriesUnder(ctx, g.ID, x.person.ID, x.at.Add(-g.MaxEntries.Per)); err != nil {
+				return asProblem(err, "")
+			}
+			x.entries[g.ID] = n
+		}
+		switch {
+		case g.MaxSessions > 0 && x.open[g.ID] >= g.MaxSessions:
+			x.full = append(x.full, policy.Full{Grant: g.ID, Denial: policy.TooManySessions})
+		case g.MaxEntries.Most > 0 && n >= g.MaxEntries.Most:
+			x.full = append(x.full, policy.Full{Grant: g.ID, Denial: policy.TooManyEntries})
+		}
+	}
+	return nil
 }
 
 type way struct {
@@ -184,17 +206,24 @@ func (x *explainer) dest(f policy.Flow) netip.AddrPort {
 	return first
 }
 
-// weighGrants asks about every grant that is for this person and this server
-// as if it were the only one.
-func (x *explainer) weighGrants() []api.Weighed {
+// grants are those for this person and this server.
+func (x *explainer) grants() (grants []*policy.Grant) {
 	facts := x.book.Facts()
 	who, where := around(facts.PersonGroups, string(x.person.ID)), around(facts.ServerGroups, string(x.server.ID))
-	weighed := []api.Weighed{}
 	for i := range facts.Grants {
 		g := &facts.Grants[i]
 		if (g.Person == x.person.ID || who[g.PersonGroup]) && (g.Server == x.server.ID || where[g.ServerGroup]) {
-			weighed = append(weighed, x.weigh(g))
+			grants = append(grants, g)
 		}
+	}
+	return grants
+}
+
+// weighGrants asks about each of them as if it were the only one.
+func (x *explainer) weighGrants() []api.Weighed {
+	weighed := []api.Weighed{}
+	for _, g := range x.grants() {
+		weighed = append(weighed, x.weigh(g))
 	}
 	slices.SortFunc(weighed, func(a, b api.Weighed) int { return byNumber(a.Grant, b.Grant) })
 	return weighed
@@ -205,8 +234,8 @@ func (x *explainer) weigh(g *policy.Grant) api.Weighed {
 	best := judged{denial: denial, until: until}
 	for i, w := range x.ways {
 		v := x.book.DecideBy(g.ID, w.flow, x.at)
-		if v.Allowed() && slices.Contains(x.full, g.ID) {
-			v.Denial, v.Until, v.Ends = policy.TooManySessions, time.Time{}, ""
+		if full := slices.IndexFunc(x.full, func(f policy.Full) bool { return f.Grant == g.ID }); v.Allowed() && full >= 0 {
+			v.Denial, v.Until, v.Ends = x.full[full].Denial, time.Time{}, ""
 		}
 		if answer := (judged{denial: v.Denial, until: v.Until, ends: v.Ends}); i == 0 || answer.better(best) {
 			best = answer
@@ -218,7 +247,7 @@ func (x *explainer) weigh(g *policy.Grant) api.Weighed {
 		Who:    reaches(facts.PersonGroups, g.PersonGroup, string(x.person.ID), x.person.Name),
 		Where:  reaches(facts.ServerGroups, g.ServerGroup, string(x.server.ID), x.server.Name),
 		Denial: string(best.denial), Sentence: best.denial.Sentence(), Until: best.until, Ends: string(best.ends),
-		MaxSessions: g.MaxSessions,
+		MaxSessions: g.MaxSessions, MaxEntries: g.MaxEntries.String(), Entries: x.entries[g.ID],
 	}
 	if g.Idle > 0 {
 		weighed.Idle = policy.FormatDuration(g.Idle)
@@ -291,6 +320,8 @@ func wayOut(e api.Explanation, p *policy.Person) string {
 		return "inside server maintenance " + e.Server + " --off"
 	case policy.TooManySessions:
 		return "inside sessions"
+	case policy.TooManyEntries:
+		return "inside entries --allowed --person " + p.Name
 	}
 	if e.Grant == "" {
 		return "inside server show " + e.Server

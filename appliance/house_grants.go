@@ -253,6 +253,11 @@ func howMuch(asked api.NewGrant, g *policy.Grant) (err error) {
 		return invalid("leave it out for any number", "a grant cannot allow %d sessions at a time", asked.MaxSessions)
 	}
 	g.MaxSessions = asked.MaxSessions
+	if asked.MaxEntries != "" {
+		if g.MaxEntries, err = policy.ParseRate(asked.MaxEntries); err != nil {
+			return invalid("", "%v", err)
+		}
+	}
 	return nil
 }
 
@@ -390,6 +395,7 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 		Protocols: []string{}, Logins: append([]string{}, g.Logins...), Forwarding: []string{}, Schedules: []api.Schedule{},
 		Start: g.Start, End: g.End, Permanent: g.End.IsZero(), Reason: g.Reason,
 		Revoked: g.Revoked, Created: g.Created, CreatedBy: g.CreatedBy, Version: g.Version, MaxSessions: g.MaxSessions,
+		MaxEntries: g.MaxEntries.String(),
 	}
 	if g.Idle > 0 {
 		wire.Idle = policy.FormatDuration(g.Idle)

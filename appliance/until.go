@@ -68,7 +68,7 @@ func causeOfDenial(d policy.Denial) policy.EndCause {
 func (v *visit) move(book *policy.Book, denied policy.Verdict, now time.Time) (policy.Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), writeDown)
 	defer cancel()
-	var full []policy.GrantID
+	var full []policy.Full
 	for {
 		other := book.DecideWithout(full, v.flow, now)
 		if !other.Allowed() {
@@ -77,7 +77,7 @@ func (v *visit) move(book *policy.Book, denied policy.Verdict, now time.Time) (p
 		to := other.Grant.ID
 		stay, err := v.house.store.Move(ctx, v.session.ID, to, now)
 		if errors.Is(err, store.ErrFull) {
-			full = append(full, to)
+			full = append(full, policy.Full{Grant: to, Denial: policy.TooManySessions})
 			continue
 		}
 		if err != nil {

@@ -152,7 +152,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeDown)
 	defer cancel()
 	entered, joined, err := v.enter(ctx, se, &verdict)
-	if errors.Is(err, store.ErrFull) {
+	if noMore(err) != "" {
 		log.Close()
 		dir.Close()
 		v.house.records.discard(se)
@@ -182,26 +182,39 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	return se, nil
 }
 
+// noMore is the denial of a grant that the store says is full; "" of every
+// other error.
+func noMore(err error) policy.Denial {
+	switch {
+	case errors.Is(err, store.ErrFull):
+		return policy.TooManySessions
+	case errors.Is(err, store.ErrOften):
+		return policy.TooManyEntries
+	}
+	return ""
+}
+
 // enter writes the session down under the grant of the verdict or, where that
-// has no room for another, under the next that serves; the verdict becomes the
+// is full, under the next that serves; the verdict becomes the
 // one by that grant, or the denial that is left.
 func (v *visit) enter(ctx context.Context, se policy.Session, verdict *policy.Verdict) (entered policy.Session, joined bool, err error) {
 	f := v.flow
 	f.Login = se.Login
-	var full []policy.GrantID
+	var full []policy.Full
 	for settled := false; ; {
 		entered, joined, err = v.house.store.Enter(ctx, se)
+		denial := noMore(err)
 		switch {
-		case !errors.Is(err, store.ErrFull):
+		case denial == "":
 			return entered, joined, err
-		case !settled:
+		case denial == policy.TooManySessions && !settled:
 			// The session whose place this takes may have ended already, and
 			// its end wait to be written down.
 			settled = true
 			v.house.ledger.settle(ctx)
 			continue
 		}
-		full = append(full, se.Grant)
+		full = append(full, policy.Full{Grant: se.Grant, Denial: denial})
 		if *verdict = v.house.book.Load().DecideWithout(full, f, v.house.clock.now()); !verdict.Allowed() {
 			return entered, joined, err
 		}

@@ -18,9 +18,16 @@ import (
 // forbidden, or whether a recording can be made, the appliance finds out.
 func (b *Book) Decide(f Flow, now time.Time) Verdict { return b.DecideWithout(nil, f, now) }
 
-// DecideWithout answers like Decide, knowing that some grants have as many
-// sessions open as they allow the person.
-func (b *Book) DecideWithout(full []GrantID, f Flow, now time.Time) Verdict {
+// A Full grant takes the person in no further time for now, because of the
+// denial: [TooManySessions] or [TooManyEntries].
+type Full struct {
+	Grant  GrantID
+	Denial Denial
+}
+
+// DecideWithout answers like Decide, knowing what was counted: the grants that
+// are full.
+func (b *Book) DecideWithout(full []Full, f Flow, now time.Time) Verdict {
 	v, at := b.meet(f)
 	if v.Denial != "" {
 		return v
@@ -154,7 +161,7 @@ type contest struct {
 	flow    Flow
 	client  netip.Addr
 	now     time.Time
-	full    []GrantID // those with no room for another session
+	full    []Full
 
 	// What maintenance of the server means for the person, see Maintenance.bars.
 	barred   bool
@@ -175,8 +182,12 @@ func (c *contest) enter(g *grant) {
 	case denial != "":
 	case c.barred:
 		denial = UnderMaintenance
-	case slices.Contains(c.full, g.ID):
-		denial = TooManySessions
+	default:
+		for i := range c.full {
+			if c.full[i].Grant == g.ID {
+				denial = c.full[i].Denial
+			}
+		}
 	}
 	var until time.Time
 	var ends EndCause

@@ -115,7 +115,7 @@ var decidable = []policy.Denial{
 	policy.UnknownServer, policy.ServerDisabled, policy.NoGrant,
 	policy.WrongProtocol, policy.WrongSource, policy.WrongLogin,
 	policy.NotYet, policy.OutsideSchedule, policy.Expired, policy.Revoked,
-	policy.UnderMaintenance, policy.TooManySessions,
+	policy.UnderMaintenance, policy.TooManySessions, policy.TooManyEntries,
 }
 
 func TestDecideByAsksOneGrantOnly(t *testing.T) {

@@ -22,6 +22,7 @@ const (
 	Revoked             Denial = "revoked"
 	UnderMaintenance    Denial = "maintenance"
 	TooManySessions     Denial = "too-many-sessions"
+	TooManyEntries      Denial = "too-many-entries"
 	NoForwarding        Denial = "forwarding"
 	RecorderUnavailable Denial = "recorder-unavailable"
 	LedgerUnavailable   Denial = "ledger-unavailable" // the entry could not be written down
@@ -53,6 +54,7 @@ var denials = [...]struct {
 	{Revoked, "your grant for this server has been revoked"},
 	{UnderMaintenance, "this server is under maintenance"},
 	{TooManySessions, "as many sessions are open as your grant for this server allows at a time"},
+	{TooManyEntries, "your grant for this server allows no more entries for now"},
 	{NoForwarding, "your grant for this server does not allow this port forwarding"},
 	{RecorderUnavailable, "your session cannot be recorded, so nobody is let in now"},
 	{LedgerUnavailable, "your entry cannot be written down, so nobody is let in now"},

@@ -101,8 +101,9 @@ type Grant struct {
 	CreatedBy string
 	Version   int64 // the revision of the facts that changed it last
 
-	// How much. The book does not judge by these two, since it knows no
-	// sessions: the gate measures the one, the store counts the other.
+	// How much. The book does not judge by these, since it knows no sessions:
+	// the gate measures the first, the store counts the others.
 	Idle        time.Duration // a session nobody has used for so long ends; 0: never
 	MaxSessions int           // open at a time for each person the grant is for; 0: any number
+	MaxEntries  Rate          // of each such person, over all gates; zero: any number
 }

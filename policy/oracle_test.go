@@ -16,9 +16,9 @@ import (
 )
 
 // slowDecide decides without any index, one question of the specification
-// after the other. only limits the grants it looks at; "" is all. full have no
-// room for a session.
-func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.GrantID, full ...policy.GrantID) policy.Verdict {
+// after the other. only limits the grants it looks at; "" is all. full deny
+// as they say.
+func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.GrantID, full ...policy.Full) policy.Verdict {
 	v := policy.Verdict{Protocol: fl.Protocol}
 	client, dest := fl.Client.Addr().Unmap(), fl.Dest.Addr().Unmap()
 
@@ -77,8 +77,8 @@ func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.Grant
 		if denial == "" {
 			denial, until, ends = slowMaintenance(v.Server.Maintenance, v.Person.ID, fl.Inside, now, g, until)
 		}
-		if denial == "" && slices.Contains(full, g.ID) {
-			denial, until, ends = policy.TooManySessions, time.Time{}, ""
+		if i := slices.IndexFunc(full, func(f policy.Full) bool { return f.Grant == g.ID }); denial == "" && i >= 0 {
+			denial, until, ends = full[i].Denial, time.Time{}, ""
 		}
 		if slowBetter(v, g, denial, until) {
 			v.Grant, v.Denial, v.Until, v.Ends = g, denial, until, ends
@@ -365,10 +365,11 @@ func likeTheOracle(t *rapid.T, flows int) map[policy.Denial]int {
 		}
 		said[want.Denial]++
 		if want.Allowed() && oneIn(t, 4, "full") {
-			full := []policy.GrantID{"99", want.Grant.ID}
+			why := rapid.SampledFrom([]policy.Denial{policy.TooManySessions, policy.TooManyEntries}).Draw(t, "why full")
+			full := []policy.Full{{Grant: "99", Denial: policy.TooManySessions}, {Grant: want.Grant.ID, Denial: why}}
 			want = slowDecide(facts, flow, now, "", full...)
 			if diff := cmp.Diff(inWords(want), inWords(book.DecideWithout(full, flow, now))); diff != "" {
-				t.Fatalf("without %s: %+v at %s (-want +got):\n%s\n%s", full, flow, now, diff, describe(facts))
+				t.Fatalf("without %+v: %+v at %s (-want +got):\n%s\n%s", full, flow, now, diff, describe(facts))
 			}
 			said[want.Denial]++
 		}

@@ -92,6 +92,22 @@ func insertEntry(ctx context.Context, tx *sql.Tx, e Entry) error {
 	return closeLink(ctx, tx, r.hash)
 }
 
+// EntriesUnder counts how often a person has entered under a grant since then.
+func (s *Store) EntriesUnder(ctx context.Context, grant policy.GrantID, p policy.PersonID, since time.Time) (int, error) {
+	var count int64
+	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		n, _ := idNumber(string(grant)) // 0 is no grant's number
+		count, err = entriesUnder(ctx, tx, n, p, since)
+		return err
+	})
+	return int(count), err
+}
+
+func entriesUnder(ctx context.Context, tx *sql.Tx, grant int64, p policy.PersonID, since time.Time) (int64, error) {
+	return number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM entries WHERE grant_id = $1 AND at > $2 AND person = $3 AND denial = ''",
+		grant, micros(since), p))
+}
+
 // EntryFilter limits Entries; zero fields limit nothing.
 type EntryFilter struct {
 	Allowed bool

@@ -14,7 +14,7 @@ import (
 )
 
 const grantColumns = `id, person, person_group, server, server_group, protocols, logins, source, forwarding,
-	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, version`
+	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, max_entries, entries_per, version`
 
 // CreateGrant gives the id and the creation time. A zero Start is the moment
 // of creation.
@@ -39,11 +39,11 @@ func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (pol
 		g.ID = policy.GrantID(numberID(n))
 		became.ID = g.ID
 		_, err = tx.ExecContext(ctx, "INSERT INTO grants ("+grantColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, 0)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 0)`,
 			n, g.Person, g.PersonGroup, g.Server, g.ServerGroup,
 			lines(g.Protocols), lines(g.Logins), prefixText(g.From), int64(g.Forwarding),
 			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy,
-			g.Idle.Microseconds(), g.MaxSessions)
+			g.Idle.Microseconds(), g.MaxSessions, g.MaxEntries.Most, g.MaxEntries.Per.Microseconds())
 		if err == nil {
 			g.Version, err = touched(ctx, tx, "grants", n, by)
 		}
@@ -96,6 +96,9 @@ func checkGrant(g policy.Grant) error {
 	}
 	if g.MaxSessions < 0 || g.MaxSessions > maxSessions {
 		return refuse(ErrInvalid, "a grant cannot allow %d sessions at a time: use a number from 1 to %d", g.MaxSessions, maxSessions)
+	}
+	if rate, err := policy.ParseRate(g.MaxEntries.String()); g.MaxEntries != rate || err != nil && g.MaxEntries != (policy.Rate{}) {
+		return refuse(ErrInvalid, "a grant cannot allow %d entries in %s: use a rate that ParseRate reads", g.MaxEntries.Most, g.MaxEntries.Per)
 	}
 	if err := checkMoment("start of the grant", g.Start); err != nil {
 		return err
@@ -168,6 +171,7 @@ func describeOptions(g policy.Grant) string {
 		{"forwarding", g.Forwarding.String()},
 		{"idle", durationText(g.Idle)},
 		{"sessions at a time", numberText(g.MaxSessions)},
+		{"entries", g.MaxEntries.String()},
 		{"schedule", strings.ReplaceAll(scheduleLines(g.Schedules), "\n", " or ")},
 		{"reason", g.Reason},
 	} {
@@ -284,7 +288,7 @@ func grant(ctx context.Context, tx *sql.Tx, id policy.GrantID) (policy.Grant, er
 type grantReader struct {
 	g                                              policy.Grant
 	id, starts, ends, revoked, created, forwarding int64
-	idle                                           int64
+	idle, entriesPer                               int64
 	protocols, logins, source, schedules           string
 	places                                         []any
 
@@ -300,7 +304,8 @@ func newGrantReader() *grantReader {
 		knownSchedules: map[string][]policy.Schedule{},
 	}
 	r.places = []any{&r.id, &r.g.Person, &r.g.PersonGroup, &r.g.Server, &r.g.ServerGroup, &r.protocols, &r.logins, &r.source, &r.forwarding,
-		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy, &r.idle, &r.g.MaxSessions, &r.g.Version}
+		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy, &r.idle, &r.g.MaxSessions,
+		&r.g.MaxEntries.Most, &r.entriesPer, &r.g.Version}
 	return r
 }
 
@@ -311,7 +316,7 @@ func (r *grantReader) read(from row) (policy.Grant, error) {
 	g := &r.g
 	g.ID = policy.GrantID(numberID(r.id))
 	g.Forwarding = policy.Forwarding(r.forwarding)
-	g.Idle = time.Duration(r.idle) * time.Microsecond
+	g.Idle, g.MaxEntries.Per = time.Duration(r.idle)*time.Microsecond, time.Duration(r.entriesPer)*time.Microsecond
 	g.Start, g.End, g.Revoked, g.Created = moment(r.starts), moment(r.ends), moment(r.revoked), moment(r.created)
 	var err error
 	if g.From, err = parsePrefix(r.source); err != nil {

@@ -95,6 +95,48 @@ func TestTwoGatesNeverAdmitMoreSessionsThanAGrantAllows(t *testing.T) {
 	})
 }
 
+// Two gates, many connections at once: of a hundred attempts exactly as many
+// enter as the grant allows in the time, whoever comes first.
+func TestTwoGatesLetNobodyInMoreOftenThanAGrantAllows(t *testing.T) {
+	const most, claimants, claims = 7, 10, 10
+	onBoth(t, func(t *testing.T, url string) {
+		gates := []*store.Store{storetest.Open(t, url), storetest.Open(t, url)}
+		se := granted(t, gates[0])
+		g, err := gates[0].CreateGrant(t.Context(), "root", policy.Grant{
+			Person: se.Person, Server: se.Server, MaxEntries: policy.Rate{Most: most, Per: 24 * time.Hour},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		se.Grant = g.ID
+		var entered, refused atomic.Int64
+		var claiming sync.WaitGroup
+		for i := range claimants {
+			claiming.Go(func() {
+				for range claims {
+					switch in, _, err := gates[i%2].Enter(context.Background(), se); {
+					case errors.Is(err, store.ErrOften):
+						refused.Add(1)
+					case err != nil:
+						t.Error(err)
+					default:
+						entered.Add(1)
+						// With the stay gone too, the next one begins a new one.
+						if err := errors.Join(gates[i%2].Leave(context.Background(), in.ID, time.Now(), policy.ClientLeft, policy.Carried{}),
+							gates[i%2].EndStay(context.Background(), in.Stay, time.Now(), policy.ClientLeft)); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		claiming.Wait()
+		if entered.Load() != most || refused.Load() != claimants*claims-most {
+			t.Errorf("%d entered and %d were refused, want %d to enter", entered.Load(), refused.Load(), most)
+		}
+	})
+}
+
 // Two admins who looked at the same grant: of each round one change is kept,
 // and whoever lost is told.
 func TestOfTwoAdminsWithTheSameBaseOneIsToldOfAConflict(t *testing.T) {

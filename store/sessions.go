@@ -21,8 +21,8 @@ const headLength = 4
 
 // Enter writes an allowed entry, joins or starts the stay of the person under
 // the grant and writes the session, in one transaction. When the grant allows
-// the person no further session beside those that are open, it is ErrFull. The session comes
-// back with its Stay; one without an id or a start is given them. joined tells
+// the person no further session beside those that are open, it is ErrFull; no
+// further entry for now, ErrOften. The session comes back with its Stay; one without an id or a start is given them. joined tells
 // whether the stay was there before.
 //
 // After an error that is none of the sentinels the session may have been
@@ -51,6 +51,9 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 			return err
 		}
 		if err := room(ctx, tx, se.Person, grant); err != nil {
+			return err
+		}
+		if err := notTooOften(ctx, tx, se.Person, grant, se.Start); err != nil {
 			return err
 		}
 		if err := visitServer(ctx, tx, stay, se.Server, se.Start); err != nil {
@@ -130,6 +133,23 @@ func room(ctx context.Context, tx *sql.Tx, p policy.PersonID, grant int64) error
 	open, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM sessions WHERE grant_id = $1 AND person = $2 AND ended = 0", grant, p))
 	if err == nil && open >= most {
 		err = refuse(ErrFull, "%d sessions are open under grant %d, which allows %d at a time", open, grant, most)
+	}
+	return err
+}
+
+// notTooOften is ErrOften when the person entered under the grant as often as
+// it allows, by whichever gates. As in room, who enters at the same time waits
+// and then counts this entry. Entries are counted, not sessions: those that
+// moved here did not enter here, those that moved away did.
+func notTooOften(ctx context.Context, tx *sql.Tx, p policy.PersonID, grant int64, now time.Time) error {
+	var most, per int64
+	if err := tx.QueryRowContext(ctx, "SELECT max_entries, entries_per FROM grants WHERE id = $1", grant).Scan(&most, &per); err != nil || most == 0 {
+		return err
+	}
+	since := now.Add(-time.Duration(per) * time.Microsecond)
+	n, err := entriesUnder(ctx, tx, grant, p, since)
+	if err == nil && n >= most {
+		err = refuse(ErrOften, "%d entries under grant %d since %s, which allows %d in that time", n, grant, clock(since), most)
 	}
 	return err
 }

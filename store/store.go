@@ -16,9 +16,10 @@ import (
 // Sentinel errors. What wraps them names the thing, lower case.
 var (
 	ErrNotFound = errors.New("not found")
-	ErrConflict = errors.New("conflict") // the name is taken, an address overlaps, a group would hold itself
-	ErrInvalid  = errors.New("invalid")  // bad name, prefix, port, …
-	ErrFull     = errors.New("full")     // a grant allows no further session beside those that are open
+	ErrConflict = errors.New("conflict")  // the name is taken, an address overlaps, a group would hold itself
+	ErrInvalid  = errors.New("invalid")   // bad name, prefix, port, …
+	ErrFull     = errors.New("full")      // a grant allows no further session beside those that are open
+	ErrOften    = errors.New("too often") // a grant allows the person no further entry for now
 )
 
 // A Store is safe for concurrent use. `by` in its methods is who did it

@@ -24,6 +24,7 @@ type Grant struct {
 	Schedules     []Schedule `json:"schedules"`              // none: always
 	Idle          string     `json:"idle,omitempty"`         // "30m": a session nobody uses for so long ends
 	MaxSessions   int        `json:"max_sessions,omitempty"` // of one person at a time; 0: any number
+	MaxEntries    string     `json:"max_entries,omitempty"`  // "10/h": of one person an hour; "": any number
 	Reason        string     `json:"reason,omitempty"`       //
 	Revoked       time.Time  `json:"revoked,omitzero"`       //
 	Created       time.Time  `json:"created"`                //
@@ -68,6 +69,7 @@ type NewGrant struct {
 	Schedules   []Schedule `json:"schedules,omitempty"`
 	Idle        string     `json:"idle,omitempty"`         // "30m"
 	MaxSessions int        `json:"max_sessions,omitempty"` // of one person at a time
+	MaxEntries  string     `json:"max_entries,omitempty"`  // "10/h": of one person, in any minute (m), hour (h) or day (d)
 	Reason      string     `json:"reason,omitempty"`
 	Template    string     `json:"template,omitempty"` // gives what is not given here
 }

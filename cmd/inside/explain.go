@@ -95,6 +95,10 @@ func limits(g api.Weighed) string {
 	if g.MaxSessions > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d sessions open", g.Open, g.MaxSessions))
 	}
+	if g.MaxEntries != "" {
+		most, period := often(g.MaxEntries)
+		parts = append(parts, fmt.Sprintf("%d of %s in the last %s", g.Entries, most, period))
+	}
 	if g.Idle != "" {
 		parts = append(parts, "for at most "+g.Idle+" unused")
 	}

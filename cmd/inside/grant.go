@@ -99,6 +99,7 @@ func (c *cli) optionFlags(cmd *cobra.Command, form *grantForm) {
 	f.BoolVar(&form.noForward, "no-port-forwarding", false, "forward nothing, which is the default")
 	f.StringVar(&form.Idle, "idle", "", "end sessions nobody has used for so long: 30m (default never)")
 	f.IntVar(&form.MaxSessions, "max-sessions", 0, "how many sessions of one person at a time (default any number)")
+	f.StringVar(&form.MaxEntries, "max-entries", "", "how often one person may enter: 5/m, 10/h, 40/d (default any number of times)")
 	f.StringVar(&form.Reason, "reason", "", "why, for those who read it later")
 	c.completeFlag(cmd, "protocol", fixed("ssh", "rdp", "http"))
 	c.completeFlag(cmd, "duration", fixed("1h", "4h", "8h", "1d", "7d", "14d"))
@@ -185,6 +186,10 @@ func sentence(g api.Grant) string {
 	if g.MaxSessions > 0 {
 		part(", with at most %s of a person at a time", count(g.MaxSessions, "session"))
 	}
+	if g.MaxEntries != "" {
+		most, period := often(g.MaxEntries)
+		part(", with at most %s of a person in any %s", most, period)
+	}
 	if g.Idle != "" {
 		part(", for at most %s unused", g.Idle)
 	}
@@ -192,6 +197,16 @@ func sentence(g api.Grant) string {
 		part(", with %s port forwarding", strings.Join(g.Forwarding, ", "))
 	}
 	return b.String()
+}
+
+// often says "10/h" in words: "10 entries" and "hour".
+func often(rate string) (most, period string) {
+	number, unit, _ := strings.Cut(rate, "/")
+	most = number + " entries"
+	if number == "1" {
+		most = "1 entry"
+	}
+	return most, firstOf(map[string]string{"m": "minute", "h": "hour", "d": "day"}[unit], unit)
 }
 
 func who(g api.Grant) string {
@@ -270,6 +285,8 @@ func (c *cli) grantShow() *cobra.Command {
 			f.add("hours", hours(g.Schedules))
 			f.add("idle", g.Idle)
 			f.add("sessions", yes(g.MaxSessions > 0, fmt.Sprintf("at most %d of a person at a time", g.MaxSessions)))
+			most, period := often(g.MaxEntries)
+			f.add("entries", yes(g.MaxEntries != "", "at most "+most+" of a person in any "+period))
 			f.add("state", grantState(g))
 			f.add("serves until", g.Until)
 			f.add("revoked", g.Revoked)

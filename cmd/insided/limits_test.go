@@ -54,6 +54,31 @@ func TestAGrantLetsSoManySessionsInAtATime(t *testing.T) {
 	}
 }
 
+func TestAGrantLetsSoManyEntriesInInATime(t *testing.T) {
+	h := newHouse(t, settings{})
+	h.know()
+	limited := h.grant("--max-entries", "2/h", "--duration", "2h")
+	server := at("ideo", nettest.BackendIP4)
+	for range 2 {
+		if r := h.ssh(server, "true"); r.exit != 0 {
+			t.Fatalf("exit %d\n%s", r.exit, r.stderr)
+		}
+	}
+	if r := h.ssh(server, "true"); r.exit != 255 || !strings.Contains(r.stderr, "your grant for this server allows no more entries for now") {
+		t.Errorf("one too many: exit %d\n%s", r.exit, r.stderr)
+	}
+	if e := h.entries(3)[0]; e.Denial != "too-many-entries" || e.Grant != limited {
+		t.Errorf("the entry says %+v", e)
+	}
+	other := h.grant("--duration", "1h")
+	if r := h.ssh(server, "true"); r.exit != 0 {
+		t.Errorf("with another grant: exit %d\n%s", r.exit, r.stderr)
+	}
+	if e := h.entries(4)[0]; e.Denial != "" || e.Grant != other {
+		t.Errorf("the entry says %+v", e)
+	}
+}
+
 func TestASessionNobodyUsesEnds(t *testing.T) {
 	h := newHouse(t, settings{})
 	h.know()

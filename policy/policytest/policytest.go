@@ -22,7 +22,7 @@ type Case struct {
 	Section string // the title above the row
 	At      time.Time
 	Flow    policy.Flow
-	Full    []policy.GrantID // grants with no room for another session
+	Full    []policy.Full // grants that take nobody more
 
 	Person string // the name the verdict must have, "" for nobody
 	Server string // likewise
@@ -94,7 +94,7 @@ type table struct {
 	cases   []Case
 	section string
 	now     time.Time
-	full    []policy.GrantID
+	full    []policy.Full
 	line    int
 }
 
@@ -126,7 +126,11 @@ func (t *table) read(words []string) (err error) {
 	case "full":
 		t.full = nil
 		for _, id := range args {
-			t.full = append(t.full, policy.GrantID(id))
+			id, denial, given := strings.Cut(id, "=")
+			if !given {
+				denial = string(policy.TooManySessions)
+			}
+			t.full = append(t.full, policy.Full{Grant: policy.GrantID(id), Denial: policy.Denial(denial)})
 		}
 	case "row":
 		return t.row(args, false)

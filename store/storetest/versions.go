@@ -125,6 +125,15 @@ func (s *subject) limited(most int) (policy.Person, policy.Server, policy.Grant)
 	return p, v, g
 }
 
+// often is a person, a server and a grant of so many entries.
+func (s *subject) often(most policy.Rate) (policy.Person, policy.Server, policy.Grant) {
+	s.Helper()
+	p, v := s.person("p.mojski", "100.64.0.20/32"), s.server("test-ssh-server", "10.30.0.140/32")
+	g, err := s.CreateGrant(s.ctx, by, policy.Grant{Person: p.ID, Server: v.ID, Start: noon, MaxEntries: most})
+	s.check(err)
+	return p, v, g
+}
+
 var limits = []proof{
 	{"a grant keeps its idle time and its number of sessions", func(s *subject) {
 		_, _, g := s.limited(3)
@@ -137,6 +146,8 @@ var limits = []proof{
 		p, v := s.person("alice"), s.server("db", "10.30.0.1/32")
 		for _, g := range []policy.Grant{
 			{Idle: time.Second}, {Idle: -time.Hour}, {Idle: 31 * 24 * time.Hour}, {Idle: time.Hour + 1}, {MaxSessions: -1}, {MaxSessions: 10_001},
+			{MaxEntries: policy.Rate{Most: 10, Per: time.Minute + 1}}, {MaxEntries: policy.Rate{Per: time.Hour}}, {MaxEntries: policy.Rate{Most: -1, Per: time.Hour}},
+			{MaxEntries: policy.Rate{Most: 10_001, Per: time.Hour}}, {MaxEntries: policy.Rate{Most: 1}},
 		} {
 			g.Person, g.Server, g.Start = p.ID, v.ID, noon
 			_, err := s.CreateGrant(s.ctx, by, g)
@@ -186,6 +197,47 @@ var limits = []proof{
 		s.enter(visit(q, v, g))
 		_, _, err = s.Enter(s.ctx, visit(q, v, g))
 		s.refused(err, store.ErrFull)
+	}},
+	{"nobody enters more often than the grant allows, and later they do again", func(s *subject) {
+		p, v, g := s.often(policy.Rate{Most: 2, Per: time.Hour})
+		s.same(s.facts().Grants, []policy.Grant{g})
+		at := func(d time.Duration) policy.Session {
+			se := visit(p, v, g)
+			se.Start = noon.Add(d)
+			return se
+		}
+		s.check(s.Leave(s.ctx, s.enter(at(0)).ID, later, policy.ClientLeft, policy.Carried{})) // who leaves has entered all the same
+		s.enter(at(20 * time.Minute))
+		_, _, err := s.Enter(s.ctx, at(time.Hour-time.Microsecond))
+		s.refused(err, store.ErrOften, "grant 1", "2")
+		s.enter(at(time.Hour))
+		_, _, err = s.Enter(s.ctx, at(time.Hour+time.Minute))
+		s.refused(err, store.ErrOften)
+		n, err := s.EntriesUnder(s.ctx, g.ID, p.ID, noon)
+		s.check(err)
+		if n != 2 { // the first was at noon, which is no longer since noon
+			s.Errorf("%d entries are counted, want 2", n)
+		}
+	}},
+	{"a denied entry under a grant does not count, nor one of somebody else", func(s *subject) {
+		p, v, g := s.often(policy.Rate{Most: 1, Per: 24 * time.Hour})
+		s.check(s.Deny(s.ctx, store.Entry{Time: noon, Gate: "gate-1", Person: p.ID, Server: v.ID, Grant: g.ID, Denial: policy.ServerUnreachable}))
+		s.enter(visit(s.person("bob"), v, g))
+		s.enter(visit(p, v, g))
+		_, _, err := s.Enter(s.ctx, visit(p, v, g))
+		s.refused(err, store.ErrOften)
+	}},
+	{"a session that moves does not count where it comes to, only where it began", func(s *subject) {
+		p, v, g := s.often(policy.Rate{Most: 1, Per: time.Hour})
+		wide := s.grant(p, v)
+		moved := s.enter(visit(p, v, wide))
+		_, err := s.Move(s.ctx, moved.ID, g.ID, later)
+		s.check(err)
+		began := s.enter(visit(p, v, g))
+		_, err = s.Move(s.ctx, began.ID, wide.ID, later)
+		s.check(err)
+		_, _, err = s.Enter(s.ctx, visit(p, v, g))
+		s.refused(err, store.ErrOften)
 	}},
 	{"a session does not move under a grant that has no room", func(s *subject) {
 		p, v, g := s.limited(1)
