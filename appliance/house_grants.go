@@ -28,13 +28,29 @@ func (h *House) Grants(ctx context.Context, f api.GrantFilter) ([]api.Grant, err
 		in := around(b.Facts().PersonGroups, string(p.ID))
 		reaches = func(g policy.Grant) bool { return g.Person == p.ID || in[g.PersonGroup] }
 	}
+	var unused map[policy.GrantID]time.Time
+	if f.Unused != "" {
+		d, err := policy.ParseDuration(f.Unused)
+		if err != nil {
+			return nil, invalid("", "%v", err)
+		}
+		if unused, err = h.Store.UnusedGrants(ctx, now.Add(-d), now); err != nil {
+			return nil, asProblem(err, "")
+		}
+	}
 	grants := []api.Grant{}
 	for i := range b.Facts().Grants {
 		g := &b.Facts().Grants[i]
 		if _, denial := b.Standing(g.ID, now); !reaches(*g) || f.Active && over(denial) {
 			continue
 		}
-		grants = append(grants, wireGrant(b, g, now))
+		last, is := unused[g.ID]
+		if f.Unused != "" && !is {
+			continue
+		}
+		wire := wireGrant(b, g, now)
+		wire.LastUsed = last
+		grants = append(grants, wire)
 	}
 	slices.SortStableFunc(grants, func(x, y api.Grant) int { return byNumber(x.ID, y.ID) })
 	return grants, nil

@@ -70,6 +70,7 @@ func (a *Appliance) measure() {
 	m.read("inside_stays", "Stays that have not ended.", func() float64 { return float64(a.live.openStays()) })
 	m.read("inside_doors_standing", "Connections accepted and not yet let in.", func() float64 { return float64(a.doors.standing()) })
 	m.read("inside_ledger_waiting", "Lines that wait for the database.", func() float64 { return float64(a.ledger.lines()) })
+	m.read("inside_videos_waiting", "Videos that wait to be made, and the one that is being made.", a.renders.waiting)
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "inside_recording_bytes_total", Help: "Bytes of recordings written.",
 	}, func() float64 { return float64(recording.Written()) }))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
 )
 
 // samples reads the numbers as Prometheus would: "name{labels}" and value.
@@ -41,6 +42,10 @@ func TestTheNumbersAreAsPrometheusWantsThem(t *testing.T) {
 	if a.records, err = openRecords(t.TempDir(), 0); err != nil {
 		t.Fatal(err)
 	}
+	h, _, ctx := newHouse(t)
+	se, _ := desktopSession(t, h, ctx)
+	must[store.Render](t)(h.Store.AskRender(ctx, "root", se, time.Now(), false))
+	a.renders = NewRenders(h.Gate, h.Store, nil, "", time.Now, nil)
 	a.measure()
 	a.metrics.answered("GET /api/v1/status", 200)
 	text, err := a.metrics.text()
@@ -60,6 +65,7 @@ func TestTheNumbersAreAsPrometheusWantsThem(t *testing.T) {
 		`inside_sessions{protocol="rdp"}`: "0",
 		"inside_stays":                    "1",
 		"inside_ledger_waiting":           "0",
+		"inside_videos_waiting":           "1",
 		`inside_up{part="database"}`:      "1",
 		`inside_up{part="rules"}`:         "1",
 		`inside_api_requests_total{route="GET /api/v1/status",status="200"}`: "1",

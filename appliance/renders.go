@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,6 +47,7 @@ type Renders struct {
 	Pause   time.Duration // after an attempt that failed: a full disk may have room by then
 
 	wake chan struct{}
+	last atomic.Int64 // how many waited when that was last known
 }
 
 // NewRenders makes what makes videos; Run has it work.
@@ -63,6 +65,17 @@ func renderProgram() string {
 		}
 	}
 	return "inside-render"
+}
+
+// waiting counts the videos that wait or are being made, for who looks at the
+// numbers; a database that is slow is not waited for.
+func (r *Renders) waiting() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if n, err := r.Store.RendersWaiting(ctx, r.Gate); err == nil {
+		r.last.Store(int64(n))
+	}
+	return float64(r.last.Load())
 }
 
 // Wake says that something was put into the queue.

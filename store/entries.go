@@ -108,6 +108,26 @@ func entriesUnder(ctx context.Context, tx *sql.Tx, grant int64, p policy.PersonI
 		grant, micros(since), p))
 }
 
+// UnusedGrants are the grants as old as since, or older, that are neither
+// revoked nor have ended at now, and under which nobody is inside or has
+// entered since then; with when somebody did last, zero if nobody ever did.
+func (s *Store) UnusedGrants(ctx context.Context, since, now time.Time) (map[policy.GrantID]time.Time, error) {
+	unused := map[policy.GrantID]time.Time{}
+	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return each(ctx, tx, func(r row) error {
+			var id, at int64
+			err := r.Scan(&id, &at)
+			if last := moment(at); err == nil && !last.After(since) {
+				unused[policy.GrantID(numberID(id))] = last
+			}
+			return err
+		}, `SELECT id, COALESCE((SELECT at FROM entries WHERE grant_id = grants.id AND denial = '' ORDER BY at DESC LIMIT 1), 0) FROM grants
+			WHERE revoked = 0 AND (ends = 0 OR ends > $2) AND starts <= $1 AND created <= $1
+			AND NOT EXISTS (SELECT 1 FROM sessions WHERE grant_id = grants.id AND ended = 0)`, micros(since), micros(now))
+	})
+	return unused, err
+}
+
 // EntryFilter limits Entries; zero fields limit nothing.
 type EntryFilter struct {
 	Allowed bool

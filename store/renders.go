@@ -91,6 +91,17 @@ func (s *Store) NextRender(ctx context.Context, gate string, now time.Time) (r R
 	return r, err
 }
 
+// RendersWaiting counts the videos of a gate that wait or are being made.
+func (s *Store) RendersWaiting(ctx context.Context, gate string) (int, error) {
+	var n int64
+	err := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		n, err = number(tx.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM renders WHERE gate = $1 AND state = 'queued')
+			+ (SELECT COUNT(*) FROM renders WHERE gate = $1 AND state = 'running')`, gate))
+		return err
+	})
+	return int(n), err
+}
+
 // RenderProgress says how far a running video is, 0 to 1.
 func (s *Store) RenderProgress(ctx context.Context, id policy.SessionID, progress float64) error {
 	mille := int64(min(max(progress, 0), 1) * 1000)

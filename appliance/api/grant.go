@@ -37,6 +37,9 @@ type Grant struct {
 	Sentence string    `json:"sentence,omitempty"`
 	Until    time.Time `json:"until,omitzero"`
 
+	// When somebody entered under it last: only where GrantFilter.Unused asks.
+	LastUsed time.Time `json:"last_used,omitzero"`
+
 	// What the admin should know about the change just made.
 	DefaultLength bool     `json:"default_length,omitempty"` // no length was given
 	Notes         []string `json:"notes,omitempty"`
@@ -89,4 +92,5 @@ type NewEnd struct {
 type GrantFilter struct {
 	Person string `query:"person"` // grants that reach this person, through groups too
 	Active bool   `query:"active"` // neither ended nor revoked
+	Unused string `query:"unused"` // "30d": active, older than that, and nobody has entered under them for so long
 }

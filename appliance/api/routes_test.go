@@ -164,8 +164,8 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.RemoveMember(ctx, PersonGroup, "x", Member{awkward})
 			return err
 		},
-		"Grants[{Person:x Active:true}]": func(ctx context.Context, h House) error {
-			_, err := h.Grants(ctx, GrantFilter{"x", true})
+		"Grants[{Person:x Active:true Unused:30d}]": func(ctx context.Context, h House) error {
+			_, err := h.Grants(ctx, GrantFilter{"x", true, "30d"})
 			return err
 		},
 		"Grant[1]": func(ctx context.Context, h House) error { _, err := h.Grant(ctx, "1"); return err },

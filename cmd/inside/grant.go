@@ -245,14 +245,30 @@ func (c *cli) grantList() *cobra.Command {
 				return err
 			}
 			l := list{head: []string{"ID", "WHO", "WHERE", "BY", "AS", "STATE", "END", "HOURS", "REASON"}}
+			if f.Unused != "" {
+				l.head = append(l.head, "LAST USED")
+			}
 			for _, g := range grants {
-				l.add(g.ID, who(g), where(g), g.Protocols, g.Logins, grantState(g), end(g), hours(g.Schedules), g.Reason)
+				cells := []any{g.ID, who(g), where(g), g.Protocols, g.Logins, grantState(g), end(g), hours(g.Schedules), g.Reason}
+				if f.Unused != "" {
+					cells = append(cells, lastUse(g))
+				}
+				l.add(cells...)
 			}
 			return c.list(grants, l)
 		},
 	}
 	cmd.Flags().BoolVar(&f.Active, "active", false, "leave out what is over: expired and revoked")
+	cmd.Flags().StringVar(&f.Unused, "unused", "", "only those in force under which nobody has entered for so long: 30d")
+	c.completeFlag(cmd, "unused", fixed("30d", "90d", "180d"))
 	return c.csvFlag(cmd)
+}
+
+func lastUse(g api.Grant) any {
+	if g.LastUsed.IsZero() {
+		return "never"
+	}
+	return g.LastUsed
 }
 
 func grantState(g api.Grant) string { return firstOf(g.Denial, "serves") }

@@ -8,3 +8,6 @@ ALTER TABLE grants ADD COLUMN entries_per BIGINT NOT NULL DEFAULT 0;
 -- Which is counted at each entry; and the last of them is when the grant was
 -- used last.
 CREATE INDEX entries_under_grant ON entries (grant_id, at, person) WHERE denial = '';
+
+-- The one video a gate makes, for who counts those that are to be made.
+CREATE INDEX renders_running ON renders (gate) WHERE state = 'running';

@@ -45,6 +45,28 @@ func (s *subject) noneWaits() {
 }
 
 var renders = []proof{
+	{"videos that wait and the one that is made are counted, each gate its own", func(s *subject) {
+		waiting := func(want int) {
+			s.Helper()
+			n, err := s.RendersWaiting(s.ctx, "gate-1")
+			s.check(err)
+			if n != want {
+				s.Errorf("%d videos wait, want %d", n, want)
+			}
+		}
+		waiting(0)
+		s.filmed(3)
+		waiting(3)
+		r := s.nextRender()
+		waiting(3)
+		s.check(s.RenderMade(s.ctx, r.Session, "", later))
+		waiting(2)
+		n, err := s.RendersWaiting(s.ctx, "gate-2")
+		s.check(err)
+		if n != 0 {
+			s.Errorf("%d videos wait at a gate that has none", n)
+		}
+	}},
 	{"a video is asked for, made in its turn, and done", func(s *subject) {
 		all := s.filmed(2)
 		want := store.Render{Session: all[0].ID, Gate: "gate-1", State: store.RenderQueued, Asked: noon, By: by}

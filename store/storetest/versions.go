@@ -239,6 +239,37 @@ var limits = []proof{
 		_, _, err = s.Enter(s.ctx, visit(p, v, g))
 		s.refused(err, store.ErrOften)
 	}},
+	{"a grant nobody entered under since then is unused, unless somebody is inside", func(s *subject) {
+		p, v, g := s.granted()
+		begun := time.Now().Add(time.Minute) // after the grants were made
+		at := func(d time.Duration) policy.Session {
+			se := visit(p, v, g)
+			se.Start = begun.Add(d).Truncate(time.Microsecond)
+			return se
+		}
+		unused := func(d time.Duration) map[policy.GrantID]time.Time {
+			found, err := s.UnusedGrants(s.ctx, begun.Add(d), begun.Add(d+time.Hour))
+			s.check(err)
+			return found
+		}
+		never := map[policy.GrantID]time.Time{g.ID: {}}
+		s.same(unused(-24*time.Hour), map[policy.GrantID]time.Time{}) // it is younger
+		s.same(unused(0), never)
+		s.check(s.Deny(s.ctx, store.Entry{Time: begun, Gate: "gate-1", Person: p.ID, Server: v.ID, Grant: g.ID, Denial: policy.HostKeyChanged}))
+		s.same(unused(time.Hour), never) // a denied entry is no use
+		first, se := s.enter(at(0)), s.enter(at(time.Minute))
+		s.check(s.Leave(s.ctx, first.ID, begun.Add(2*time.Minute), policy.ClientLeft, policy.Carried{}))
+		s.same(unused(time.Hour), map[policy.GrantID]time.Time{}) // one is inside
+		s.check(s.Leave(s.ctx, se.ID, begun.Add(2*time.Minute), policy.ClientLeft, policy.Carried{}))
+		s.same(unused(time.Minute-time.Microsecond), map[policy.GrantID]time.Time{})
+		s.same(unused(time.Minute), map[policy.GrantID]time.Time{g.ID: se.Start.UTC()})
+		other := s.grant(p, v)
+		s.same(len(unused(time.Hour)), 2)
+		s.check(s.SetGrantEnd(s.ctx, by, other.ID, s.seen(), begun.Add(90*time.Minute)))
+		s.same(len(unused(time.Hour)), 1) // it has ended by then
+		s.check(s.RevokeGrant(s.ctx, by, g.ID, begun))
+		s.same(unused(time.Hour), map[policy.GrantID]time.Time{})
+	}},
 	{"a session does not move under a grant that has no room", func(s *subject) {
 		p, v, g := s.limited(1)
 		wide := s.grant(p, v)
