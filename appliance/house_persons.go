@@ -31,7 +31,7 @@ func (h *House) AddPerson(ctx context.Context, asked api.NewPerson) (api.Person,
 	if err != nil {
 		return api.Person{}, invalid("", "%v", err)
 	}
-	p := policy.Person{Name: name, FullName: asked.FullName, Email: asked.Email}
+	p := policy.Person{Name: name, FullName: asked.FullName, Email: asked.Email, Account: asked.Account}
 	if p.FullName == "" && asked.Name != name {
 		p.FullName = asked.Name
 	}
@@ -69,6 +69,23 @@ func (h *House) SetPerson(ctx context.Context, name string, s api.Switch) (api.P
 	}
 	if err := h.Store.DisablePerson(ctx, api.By(ctx), p.ID, s.Version, s.Disabled); err != nil {
 		return api.Person{}, asProblem(err, "inside person ip list "+p.Name)
+	}
+	if err := h.acted(ctx); err != nil {
+		return api.Person{}, err
+	}
+	return h.Person(ctx, p.Name)
+}
+
+func (h *House) SetAccount(ctx context.Context, name string, a api.NewAccount) (api.Person, error) {
+	p, err := h.personNamed(name)
+	if err != nil {
+		return api.Person{}, err
+	}
+	if err := versionGiven(a.Version, "inside person show "+p.Name); err != nil {
+		return api.Person{}, err
+	}
+	if err := h.Store.SetAccount(ctx, api.By(ctx), p.ID, a.Version, a.Account); err != nil {
+		return api.Person{}, asProblem(err, "inside person show "+p.Name)
 	}
 	if err := h.acted(ctx); err != nil {
 		return api.Person{}, err
@@ -120,7 +137,7 @@ func (h *House) RemoveAddress(ctx context.Context, id string) (api.Address, erro
 
 func wirePerson(p *policy.Person, groups map[string][]string) api.Person {
 	wire := api.Person{
-		ID: string(p.ID), Name: p.Name, FullName: p.FullName, Email: p.Email, Disabled: p.Disabled,
+		ID: string(p.ID), Name: p.Name, FullName: p.FullName, Email: p.Email, Account: p.Account, Disabled: p.Disabled,
 		Addresses: make([]api.Address, 0, len(p.Addresses)),
 		Groups:    append([]string{}, groups[string(p.ID)]...),
 		Version:   p.Version,

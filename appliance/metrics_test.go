@@ -197,6 +197,8 @@ func TestTheShippedRulesAskForNumbersThereAre(t *testing.T) {
 	if a.records, err = openRecords(t.TempDir(), 0); err != nil {
 		t.Fatal(err)
 	}
+	h, _, _ := newHouse(t)
+	a.renders = NewRenders(h.Gate, h.Store, nil, "", time.Now, nil)
 	a.measure()
 	known := map[string]bool{}
 	for name := range samples(t, a.metrics) {

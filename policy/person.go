@@ -15,6 +15,7 @@ type Person struct {
 	Name      string // unique, lower case: "john.doe"
 	FullName  string // as people write it: "John Doe"
 	Email     string
+	Account   string // what they are called elsewhere, such as a directory; for people, nothing is looked up by it
 	Disabled  bool
 	Addresses []Address
 	Version   int64 // the revision of the facts that changed it last

@@ -24,6 +24,7 @@ type personFact struct {
 	Email     string          `json:"email,omitempty"`
 	Disabled  bool            `json:"disabled"`
 	Addresses []addressFact   `json:"addresses,omitempty"`
+	Account   string          `json:"account,omitempty"`
 }
 
 type addressFact struct {
@@ -110,7 +111,7 @@ func canonical(thing any) (string, error) {
 }
 
 func knownPerson(p policy.Person) personFact {
-	fact := personFact{ID: p.ID, Name: p.Name, FullName: p.FullName, Email: p.Email, Disabled: p.Disabled}
+	fact := personFact{ID: p.ID, Name: p.Name, FullName: p.FullName, Email: p.Email, Disabled: p.Disabled, Account: p.Account}
 	for _, a := range p.Addresses {
 		fact.Addresses = append(fact.Addresses, knownAddress("", a))
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	personColumns  = "id, name, full_name, email, disabled, version"
+	personColumns  = "id, name, full_name, email, account, disabled, version"
 	addressColumns = "id, person, prefix, label, disabled"
 )
 
@@ -31,8 +31,8 @@ func (s *Store) AddPerson(ctx context.Context, by string, p policy.Person) (poli
 		if taken > 0 {
 			return deed{}, refuse(ErrConflict, "there is a person named %s already: choose another name", p.Name)
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO persons ("+personColumns+") VALUES ($1, $2, $3, $4, $5, 0)",
-			p.ID, p.Name, p.FullName, p.Email, p.Disabled)
+		_, err = tx.ExecContext(ctx, "INSERT INTO persons ("+personColumns+") VALUES ($1, $2, $3, $4, $5, $6, 0)",
+			p.ID, p.Name, p.FullName, p.Email, p.Account, p.Disabled)
 		if err != nil {
 			return deed{}, err
 		}
@@ -71,6 +71,7 @@ func checkPerson(p *policy.Person) error {
 	if err := cmp.Or(
 		checkOptional("full name of "+name, p.FullName, maxName),
 		checkOptional("email of "+name, p.Email, maxName),
+		checkAccount(name, p.Account),
 	); err != nil {
 		return err
 	}
@@ -128,6 +129,37 @@ func (s *Store) DisablePerson(ctx context.Context, by string, id policy.PersonID
 		was := knownPerson(p)
 		p.Disabled = disabled
 		return switched("person", "person "+p.Name, disabled, was, knownPerson(p)), touch(ctx, tx, "persons", id, by)
+	})
+}
+
+func checkAccount(person, account string) error {
+	return checkOptional("account of "+person, account, maxName)
+}
+
+// SetAccount says what account a person has elsewhere; "" is none. One that
+// has changed since the revision base is ErrConflict.
+func (s *Store) SetAccount(ctx context.Context, by string, id policy.PersonID, base int64, account string) error {
+	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
+		p, err := person(ctx, tx, id)
+		if err != nil {
+			return deed{}, err
+		}
+		if err := checkAccount(p.Name, account); err != nil {
+			return deed{}, err
+		}
+		if err := upToDate(ctx, tx, "persons", id, "person "+p.Name, base); err != nil {
+			return deed{}, err
+		}
+		if p.Account == account {
+			return deed{}, errUnchanged
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE persons SET account = $2 WHERE id = $1", id, account); err != nil {
+			return deed{}, err
+		}
+		d := deed{action: "person.account", object: "person " + p.Name, detail: fmt.Sprintf("account %q → %q", p.Account, account), was: knownPerson(p)}
+		p.Account = account
+		d.became = knownPerson(p)
+		return d, touch(ctx, tx, "persons", id, by)
 	})
 }
 
@@ -240,7 +272,7 @@ func person(ctx context.Context, tx *sql.Tx, id policy.PersonID) (policy.Person,
 }
 
 func readPerson(r row) (p policy.Person, err error) {
-	return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Disabled, &p.Version)
+	return p, r.Scan(&p.ID, &p.Name, &p.FullName, &p.Email, &p.Account, &p.Disabled, &p.Version)
 }
 
 // owned is an address with its person.

@@ -24,6 +24,10 @@ func (c *Client) SetPerson(ctx context.Context, name string, s Switch) (Person, 
 	return send[Person](ctx, c, "PATCH", path("persons", name), s)
 }
 
+func (c *Client) SetAccount(ctx context.Context, name string, a NewAccount) (Person, error) {
+	return send[Person](ctx, c, "POST", path("persons", name, "account"), a)
+}
+
 func (c *Client) Addresses(ctx context.Context, f AddressFilter) ([]Address, error) {
 	return get[[]Address](ctx, c, path("addresses"), f)
 }

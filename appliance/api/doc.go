@@ -50,6 +50,7 @@ type Persons interface {
 	Person(ctx context.Context, name string) (Person, error)
 	AddPerson(ctx context.Context, p NewPerson) (Person, error)
 	SetPerson(ctx context.Context, name string, s Switch) (Person, error)
+	SetAccount(ctx context.Context, name string, a NewAccount) (Person, error)
 
 	// Addresses are those of one person, or with "" of everybody.
 	Addresses(ctx context.Context, f AddressFilter) ([]Address, error)

@@ -6,6 +6,7 @@ type Person struct {
 	Name      string    `json:"name"`
 	FullName  string    `json:"full_name,omitempty"`
 	Email     string    `json:"email,omitempty"`
+	Account   string    `json:"account,omitempty"` // elsewhere, such as in a directory
 	Disabled  bool      `json:"disabled"`
 	Addresses []Address `json:"addresses"`
 	Groups    []string  `json:"groups"`  // those the person is a direct member of
@@ -28,6 +29,7 @@ type NewPerson struct {
 	Name      string       `json:"name"`
 	FullName  string       `json:"full_name,omitempty"`
 	Email     string       `json:"email,omitempty"`
+	Account   string       `json:"account,omitempty"`
 	Addresses []NewAddress `json:"addresses,omitempty"`
 }
 
@@ -43,6 +45,13 @@ type NewAddress struct {
 type Switch struct {
 	Version  int64 `json:"version"`
 	Disabled bool  `json:"disabled"`
+}
+
+// NewAccount says what account a person has elsewhere; "" is none. Version is
+// that of the person, see Switch.
+type NewAccount struct {
+	Version int64  `json:"version"`
+	Account string `json:"account"`
 }
 
 // AddressFilter limits a list of addresses; "" is everybody's.

@@ -40,6 +40,9 @@ var personRoutes = []route{
 	{"PATCH", "/persons/{name}", toChange, tell(func(h House, r *http.Request, s Switch) (Person, error) {
 		return h.SetPerson(r.Context(), r.PathValue("name"), s)
 	})},
+	{"POST", "/persons/{name}/account", toChange, tell(func(h House, r *http.Request, a NewAccount) (Person, error) {
+		return h.SetAccount(r.Context(), r.PathValue("name"), a)
+	})},
 	{"GET", "/addresses", toLook, ask(func(h House, r *http.Request, f AddressFilter) ([]Address, error) {
 		return h.Addresses(r.Context(), f)
 	})},

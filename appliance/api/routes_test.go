@@ -33,8 +33,12 @@ func calls() map[string]func(context.Context, House) error {
 		"Persons[]":               func(ctx context.Context, h House) error { _, err := h.Persons(ctx); return err },
 		"Person[" + awkward + "]": func(ctx context.Context, h House) error { _, err := h.Person(ctx, awkward); return err },
 		"Person[..]":              func(ctx context.Context, h House) error { _, err := h.Person(ctx, ".."); return err },
-		"AddPerson[{Name:x FullName: Email: Addresses:[{Address:10.0.0.1 Label:l}]}]": func(ctx context.Context, h House) error {
+		"AddPerson[{Name:x FullName: Email: Account: Addresses:[{Address:10.0.0.1 Label:l}]}]": func(ctx context.Context, h House) error {
 			_, err := h.AddPerson(ctx, NewPerson{Name: "x", Addresses: []NewAddress{{"10.0.0.1", "l"}}})
+			return err
+		},
+		"SetAccount[x {Version:2 Account:" + awkward + "}]": func(ctx context.Context, h House) error {
+			_, err := h.SetAccount(ctx, "x", NewAccount{2, awkward})
 			return err
 		},
 		"SetPerson[x {Version:2 Disabled:true}]": func(ctx context.Context, h House) error {

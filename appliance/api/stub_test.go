@@ -61,6 +61,9 @@ func (s *stub) AddPerson(ctx context.Context, p NewPerson) (Person, error) {
 func (s *stub) SetPerson(ctx context.Context, name string, w Switch) (Person, error) {
 	return Person{}, s.saw(ctx, "SetPerson", name, w)
 }
+func (s *stub) SetAccount(ctx context.Context, name string, a NewAccount) (Person, error) {
+	return Person{}, s.saw(ctx, "SetAccount", name, a)
+}
 func (s *stub) Addresses(ctx context.Context, f AddressFilter) ([]Address, error) {
 	return nil, s.saw(ctx, "Addresses", f)
 }

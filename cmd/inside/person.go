@@ -13,6 +13,7 @@ func (c *cli) personCommand() *cobra.Command {
 		c.personAdd(), c.personList(), c.personShow(),
 		c.personSwitch("disable", "let a person in nowhere any more; what was written down stays", true),
 		c.personSwitch("enable", "undo disable", false),
+		c.personSetAccount(),
 		noun("ip", "the addresses a person comes from", c.personIPAdd(), c.personIPList(), c.personIPRemove()),
 		c.personKeyCommand(),
 	)
@@ -43,6 +44,7 @@ func (c *cli) personAdd() *cobra.Command {
 	cmd.Flags().StringArrayVar(&ips, "ip", nil, "an address or prefix the person comes from; may be repeated")
 	cmd.Flags().StringVar(&asked.FullName, "full-name", "", "as people write it")
 	cmd.Flags().StringVar(&asked.Email, "email", "", "")
+	cmd.Flags().StringVar(&asked.Account, "account", "", "their account elsewhere, such as in a directory: jdoe@corp.example")
 	return cmd
 }
 
@@ -65,9 +67,9 @@ func (c *cli) personList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l := list{head: []string{"NAME", "FULL NAME", "EMAIL", "COMES FROM", "GROUPS", "STATE"}}
+			l := list{head: []string{"NAME", "FULL NAME", "EMAIL", "ACCOUNT", "COMES FROM", "GROUPS", "STATE"}}
 			for _, p := range persons {
-				l.add(p.Name, p.FullName, p.Email, addressesOf(p), p.Groups, state(p.Disabled))
+				l.add(p.Name, p.FullName, p.Email, p.Account, addressesOf(p), p.Groups, state(p.Disabled))
 			}
 			return c.list(persons, l)
 		},
@@ -93,6 +95,7 @@ func (c *cli) personShow() *cobra.Command {
 			f.add("name", p.Name)
 			f.add("full name", p.FullName)
 			f.add("email", p.Email)
+			f.add("account", p.Account)
 			f.add("state", state(p.Disabled))
 			f.add("groups", p.Groups)
 			for _, a := range p.Addresses {
@@ -124,6 +127,27 @@ func (c *cli) personSwitch(verb, short string, disabled bool) *cobra.Command {
 				return err
 			}
 			return c.say(p, nil, "person %s is %s", p.Name, state(p.Disabled))
+		},
+	}
+}
+
+func (c *cli) personSetAccount() *cobra.Command {
+	return &cobra.Command{
+		Use: "set-account NAME ACCOUNT", Short: `say what account a person has elsewhere; "" is none`, Args: args(2, 2),
+		ValidArgsFunction: c.complete(c.personNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := c.house().Person(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			p, err = c.house().SetAccount(cmd.Context(), p.Name, api.NewAccount{Version: p.Version, Account: args[1]})
+			if err != nil {
+				return err
+			}
+			if p.Account == "" {
+				return c.say(p, nil, "person %s has no account elsewhere", p.Name)
+			}
+			return c.say(p, nil, "person %s is %s elsewhere", p.Name, p.Account)
 		},
 	}
 }

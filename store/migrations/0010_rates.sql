@@ -11,3 +11,6 @@ CREATE INDEX entries_under_grant ON entries (grant_id, at, person) WHERE denial 
 
 -- The one video a gate makes, for who counts those that are to be made.
 CREATE INDEX renders_running ON renders (gate) WHERE state = 'running';
+
+-- What a person is called elsewhere.
+ALTER TABLE persons ADD COLUMN account TEXT NOT NULL DEFAULT '';

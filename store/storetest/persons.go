@@ -10,7 +10,7 @@ import (
 var persons = []proof{
 	{"a person is kept as added, with the addresses", func(s *subject) {
 		p, err := s.AddPerson(s.ctx, by, policy.Person{
-			Name: "p.mojski", FullName: "Paweł Mojski", Email: "p@example.org",
+			Name: "p.mojski", FullName: "Paweł Mojski", Email: "p@example.org", Account: "pm@corp.example",
 			Addresses: []policy.Address{
 				{Prefix: prefix("100.64.0.20/32"), Label: "Tailscale Linux"},
 				{Prefix: prefix("fd00::/64"), Label: "Biuro"},
@@ -21,6 +21,27 @@ var persons = []proof{
 			s.Errorf("ids are %q, %q, %q", p.ID, p.Addresses[0].ID, p.Addresses[1].ID)
 		}
 		s.same(s.facts().Persons, []policy.Person{p})
+	}},
+	{"a person's account elsewhere changes, and who is late is told", func(s *subject) {
+		p := s.person("alice", "10.0.0.7/32")
+		seen := s.seen()
+		s.changed("person.account", "person alice", `account "" → "alice@corp.example"`, func() error {
+			return s.SetAccount(s.ctx, by, p.ID, seen, "alice@corp.example")
+		})
+		if d := s.lastDeed(); strings.Contains(d.Was, "corp") || !strings.Contains(d.Became, `"account":"alice@corp.example"`) {
+			s.Errorf("before %s, after %s", d.Was, d.Became)
+		}
+		if got := s.facts().Persons[0].Account; got != "alice@corp.example" {
+			s.Errorf("the account is %q", got)
+		}
+		s.unchanged(func() { s.check(s.SetAccount(s.ctx, by, p.ID, s.seen(), "alice@corp.example")) })
+		s.unchanged(func() {
+			s.refused(s.SetAccount(s.ctx, by, p.ID, seen, "other"), store.ErrConflict, "person alice has changed")
+			s.refused(s.SetAccount(s.ctx, by, p.ID, s.seen(), "a\nb"), store.ErrInvalid, "account of alice")
+			s.refused(s.SetAccount(s.ctx, by, p.ID, s.seen(), strings.Repeat("x", 256)), store.ErrInvalid, "account of alice")
+			s.refused(s.SetAccount(s.ctx, by, "none", s.seen(), ""), store.ErrNotFound, "none")
+		})
+		s.check(s.SetAccount(s.ctx, by, p.ID, s.seen(), ""))
 	}},
 	{"adding a person is audited", func(s *subject) {
 		s.changed("person.add", "person alice", `address 1 (10.0.0.7/32 "at 10.0.0.7/32")`, func() error {
@@ -56,6 +77,7 @@ var persons = []proof{
 			{policy.Person{Name: "a", FullName: "a\x00b"}, store.ErrInvalid, "full name of a"},
 			{policy.Person{Name: "a", FullName: "a\xffb"}, store.ErrInvalid, "utf-8"},
 			{policy.Person{Name: "a", Email: strings.Repeat("x", 256)}, store.ErrInvalid, "email of a"},
+			{policy.Person{Name: "a", Account: "a\tb"}, store.ErrInvalid, "account of a"},
 			{withAddress("10.0.0.7/24"), store.ErrInvalid, "write 10.0.0.0/24"},
 			{withAddress("::ffff:10.0.0.7/128"), store.ErrInvalid, "write 10.0.0.7"},
 			{policy.Person{Name: "a", Addresses: make([]policy.Address, 1)}, store.ErrInvalid, "address of a"},
