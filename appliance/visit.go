@@ -195,8 +195,8 @@ func noMore(err error) policy.Denial {
 }
 
 // enter writes the session down under the grant of the verdict or, where that
-// is full, under the next that serves; the verdict becomes the
-// one by that grant, or the denial that is left.
+// is full, under the next that serves; the verdict becomes the one by that
+// grant, or the denial that is left.
 func (v *visit) enter(ctx context.Context, se policy.Session, verdict *policy.Verdict) (entered policy.Session, joined bool, err error) {
 	f := v.flow
 	f.Login = se.Login

@@ -22,8 +22,9 @@ const headLength = 4
 // Enter writes an allowed entry, joins or starts the stay of the person under
 // the grant and writes the session, in one transaction. When the grant allows
 // the person no further session beside those that are open, it is ErrFull; no
-// further entry for now, ErrOften. The session comes back with its Stay; one without an id or a start is given them. joined tells
-// whether the stay was there before.
+// further entry for now, ErrOften. The session comes back with its Stay; one
+// without an id or a start is given them. joined tells whether the stay was
+// there before.
 //
 // After an error that is none of the sentinels the session may have been
 // written all the same, if the connection to the database broke at the last
