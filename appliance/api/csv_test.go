@@ -161,7 +161,7 @@ func TestListsAreAnsweredAsCSVWhereAsked(t *testing.T) {
 		status         int
 		kind, body     string
 	}{
-		{"/persons?format=csv", "", 200, "text/csv; charset=utf-8; header=present", "id,name,full_name,email,disabled,addresses,groups,version\r\n"},
+		{"/persons?format=csv", "", 200, "text/csv; charset=utf-8; header=present", "id,name,full_name,email,account,disabled,addresses,groups,version\r\n"},
 		{"/persons", "text/csv", 200, "text/csv; charset=utf-8; header=present", "id,name,"},
 		{"/persons?format=json", "text/csv", 200, "application/json", "[]\n"},
 		{"/persons", "*/*", 200, "application/json", "[]\n"},
