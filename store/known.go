@@ -83,6 +83,7 @@ type grantFact struct {
 	CreatedBy  string            `json:"created_by"`
 	Idle       string            `json:"idle,omitempty"`
 	Sessions   int               `json:"max_sessions,omitempty"`
+	Renew      string            `json:"renew,omitempty"`
 }
 
 // A hostKeyFact is a public key.
@@ -134,7 +135,7 @@ func knownGrant(ctx context.Context, tx *sql.Tx, g policy.Grant) (grantFact, err
 	fact := grantFact{
 		ID: g.ID, Who: who, Where: where, Protocols: g.Protocols, Logins: g.Logins, From: prefixText(g.From),
 		Start: g.Start, End: g.End, Reason: g.Reason, Revoked: g.Revoked, CreatedBy: g.CreatedBy,
-		Idle: durationText(g.Idle), Sessions: g.MaxSessions,
+		Idle: durationText(g.Idle), Sessions: g.MaxSessions, Renew: durationText(g.Renew),
 	}
 	if g.Forwarding != 0 {
 		fact.Forwarding = g.Forwarding.String()

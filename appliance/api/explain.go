@@ -59,5 +59,6 @@ type Weighed struct {
 
 	Idle        string `json:"idle,omitempty"`
 	MaxSessions int    `json:"max_sessions,omitempty"`
+	Renew       string `json:"renew,omitempty"`
 	Open        int    `json:"open,omitempty"` // sessions of the person under it, where there is a limit and now is asked about
 }
