@@ -39,7 +39,8 @@ type Appliance struct {
 
 	store    *store.Store
 	book     atomic.Pointer[policy.Book]
-	turning  sync.Mutex // one new book at a time
+	turning  sync.Mutex    // one new book at a time
+	turned   chan struct{} // there is a new book
 	metrics  *Metrics
 	lookout  *Lookout
 	webhook  *webhook // nil: nobody is told
@@ -76,7 +77,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Appliance{cfg: cfg, log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics()}
+	a := &Appliance{cfg: cfg, log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics(), turned: make(chan struct{}, 1)}
 	if err := a.furnish(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -163,6 +164,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	keepers.Go(func() { a.follow(ctx) })
 	keepers.Go(func() { a.renders.Run(ctx) })
 	keepers.Go(func() { a.keepTime(ctx) })
+	keepers.Go(func() { a.keepRenewing(ctx) })
 	keepers.Go(func() { a.lookOut(ctx) })
 	if a.webhook != nil {
 		keepers.Go(func() { a.webhook.run(ctx) })
@@ -240,6 +242,10 @@ func (a *Appliance) refresh(ctx context.Context) error {
 		return err
 	}
 	a.book.Store(book)
+	select {
+	case a.turned <- struct{}{}:
+	default: // one is told already
+	}
 	a.metrics.bookBuild.Set(time.Since(began).Seconds())
 	a.live.reconsider()
 	revision := book.Facts().Revision

@@ -252,6 +252,9 @@ func (x *explainer) weigh(g *policy.Grant) api.Weighed {
 	if g.Idle > 0 {
 		weighed.Idle = policy.FormatDuration(g.Idle)
 	}
+	if g.Renew > 0 {
+		weighed.Renew = policy.FormatDuration(g.Renew)
+	}
 	if g.MaxSessions > 0 {
 		weighed.Open = x.open[g.ID]
 	}

@@ -122,6 +122,9 @@ func (h *House) newGrant(asked api.NewGrant, now time.Time) (g policy.Grant, err
 	if err := howMuch(asked, &g); err != nil {
 		return g, err
 	}
+	if err := renewing(asked, &g); err != nil {
+		return g, err
+	}
 	g.Reason = asked.Reason
 	return g, nil
 }
@@ -307,7 +310,12 @@ func (h *House) SetGrantEnd(ctx context.Context, id string, e api.NewEnd) (api.G
 	if err != nil {
 		return api.Grant{}, err
 	}
-	if err := h.Store.SetGrantEnd(ctx, api.By(ctx), g.ID, e.Version, end); err != nil {
+	if e.NoRenew {
+		err = h.Store.StopRenewal(ctx, api.By(ctx), g.ID, e.Version)
+	} else {
+		err = h.Store.SetGrantEnd(ctx, api.By(ctx), g.ID, e.Version, end)
+	}
+	if err != nil {
 		return api.Grant{}, asProblem(err, "inside grant show "+id)
 	}
 	if err := h.acted(ctx); err != nil {
@@ -315,23 +323,28 @@ func (h *House) SetGrantEnd(ctx context.Context, id string, e api.NewEnd) (api.G
 	}
 	wire, err := h.Grant(ctx, id)
 	wire.Notes = endNotes(g.End, end)
+	if g.Renew != 0 && wire.Renew == "" {
+		wire.Notes = append(wire.Notes, "the grant no longer renews itself")
+	}
 	return wire, err
 }
 
 func newEnd(g *policy.Grant, e api.NewEnd, now time.Time) (end time.Time, err error) {
 	given := 0
-	for _, is := range []bool{e.Duration != "", e.By != "", !e.Until.IsZero(), e.Permanent} {
+	for _, is := range []bool{e.Duration != "", e.By != "", !e.Until.IsZero(), e.Permanent, e.NoRenew} {
 		if is {
 			given++
 		}
 	}
 	if given != 1 {
-		return end, invalid("give one of --duration 2h (from now), --by 2h (longer than it is), --until TIME, --permanent",
+		return end, invalid("give one of --duration 2h (from now), --by 2h (longer than it is), --until TIME, --permanent, --no-renew",
 			"until when shall grant %s last?", g.ID)
 	}
 	switch {
 	case e.Permanent:
 		return time.Time{}, nil
+	case e.NoRenew:
+		return g.End, nil
 	case e.By != "" && g.End.IsZero():
 		return end, conflict("inside grant show "+string(g.ID), "grant %s is permanent: it has no end to move", g.ID)
 	case e.By != "":
@@ -415,6 +428,9 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 	}
 	if g.Idle > 0 {
 		wire.Idle = policy.FormatDuration(g.Idle)
+	}
+	if g.Renew > 0 {
+		wire.Renew = policy.FormatDuration(g.Renew)
 	}
 	if g.Person != "" {
 		wire.Person = names.person(g.Person)

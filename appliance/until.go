@@ -40,7 +40,7 @@ func (v *visit) reconsider() {
 	v.mu.Lock()
 	v.verdict = verdict
 	v.mu.Unlock()
-	if !verdict.Until.Equal(before.Until) {
+	if !verdict.Until.Equal(before.Until) && !renewedInTime(before, verdict, now) {
 		v.tellNewEnd(verdict, now)
 	}
 	v.arm(verdict, now)

@@ -106,4 +106,9 @@ type Grant struct {
 	Idle        time.Duration // a session nobody has used for so long ends; 0: never
 	MaxSessions int           // open at a time for each person the grant is for; 0: any number
 	MaxEntries  Rate          // of each such person, over all gates; zero: any number
+
+	// How it goes on. The book does not judge by these either: the gate moves
+	// End, in the facts, before it comes.
+	Renew   time.Duration // by how much, near its end, as long as it is used; 0: it ends
+	Renewed time.Time     // when that was done last; zero: never
 }

@@ -14,7 +14,7 @@ import (
 )
 
 const grantColumns = `id, person, person_group, server, server_group, protocols, logins, source, forwarding,
-	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, max_entries, entries_per, version`
+	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, max_entries, entries_per, renew, renewed, version`
 
 // CreateGrant gives the id and the creation time. A zero Start is the moment
 // of creation.
@@ -39,11 +39,11 @@ func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (pol
 		g.ID = policy.GrantID(numberID(n))
 		became.ID = g.ID
 		_, err = tx.ExecContext(ctx, "INSERT INTO grants ("+grantColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 0)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 0)`,
 			n, g.Person, g.PersonGroup, g.Server, g.ServerGroup,
 			lines(g.Protocols), lines(g.Logins), prefixText(g.From), int64(g.Forwarding),
 			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy,
-			g.Idle.Microseconds(), g.MaxSessions, g.MaxEntries.Most, g.MaxEntries.Per.Microseconds())
+			g.Idle.Microseconds(), g.MaxSessions, g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds())
 		if err == nil {
 			g.Version, err = touched(ctx, tx, "grants", n, by)
 		}
@@ -99,6 +99,9 @@ func checkGrant(g policy.Grant) error {
 	}
 	if rate, err := policy.ParseRate(g.MaxEntries.String()); g.MaxEntries != rate || err != nil && g.MaxEntries != (policy.Rate{}) {
 		return refuse(ErrInvalid, "a grant cannot allow %d entries in %s: use a rate that ParseRate reads", g.MaxEntries.Most, g.MaxEntries.Per)
+	}
+	if err := checkRenewal(g); err != nil {
+		return err
 	}
 	if err := checkMoment("start of the grant", g.Start); err != nil {
 		return err
@@ -172,6 +175,7 @@ func describeOptions(g policy.Grant) string {
 		{"idle", durationText(g.Idle)},
 		{"sessions at a time", numberText(g.MaxSessions)},
 		{"entries", g.MaxEntries.String()},
+		{"renews itself by", durationText(g.Renew)},
 		{"schedule", strings.ReplaceAll(scheduleLines(g.Schedules), "\n", " or ")},
 		{"reason", g.Reason},
 	} {
@@ -207,19 +211,13 @@ func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // SetGrantEnd extends or shortens a grant; a zero end makes it permanent.
 // base is the revision of the facts that whoever asks has seen: a grant that
-// has changed since is ErrConflict, and so is a revoked one.
+// has changed since is ErrConflict, and so is a revoked one. Whoever gives an
+// earlier end, or none at all, means it: the grant no longer renews itself.
 func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, base int64, end time.Time) error {
 	end = kept(end)
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
-		g, err := grant(ctx, tx, id)
+		g, n, err := grantToChange(ctx, tx, id, base)
 		if err != nil {
-			return deed{}, err
-		}
-		if !g.Revoked.IsZero() {
-			return deed{}, refuse(ErrConflict, "grant %s was revoked at %s: create a new one", id, clock(g.Revoked))
-		}
-		n, _ := idNumber(string(id))
-		if err := upToDate(ctx, tx, "grants", n, "grant "+string(id), base); err != nil {
 			return deed{}, err
 		}
 		if g.End.Equal(end) {
@@ -228,15 +226,36 @@ func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, b
 		if err := checkEnd(g.Start, end); err != nil {
 			return deed{}, err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE grants SET ends = $2 WHERE id = $1", n, micros(end)); err != nil {
+		renew := g.Renew
+		if end.Before(g.End) { // permanent is the zero time
+			renew = 0
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE grants SET ends = $2, renew = $3 WHERE id = $1", n, micros(end), renew.Microseconds()); err != nil {
 			return deed{}, err
 		}
 		if err := touch(ctx, tx, "grants", n, by); err != nil {
 			return deed{}, err
 		}
 		detail := describeEnd(g.End) + " → " + describeEnd(end)
-		return grantChanged(ctx, tx, "grant.end", g, detail, func(g *grantFact) { g.End = end })
+		if renew != g.Renew {
+			detail += ", no longer renews itself"
+		}
+		return grantChanged(ctx, tx, "grant.end", g, detail, func(g *grantFact) { g.End, g.Renew = end, durationText(renew) })
 	})
+}
+
+// grantToChange reads a grant for a change by somebody who has seen the facts
+// of the revision base.
+func grantToChange(ctx context.Context, tx *sql.Tx, id policy.GrantID, base int64) (policy.Grant, int64, error) {
+	g, err := grant(ctx, tx, id)
+	if err != nil {
+		return policy.Grant{}, 0, err
+	}
+	if !g.Revoked.IsZero() {
+		return policy.Grant{}, 0, refuse(ErrConflict, "grant %s was revoked at %s: create a new one", id, clock(g.Revoked))
+	}
+	n, _ := idNumber(string(id))
+	return g, n, upToDate(ctx, tx, "grants", n, "grant "+string(id), base)
 }
 
 // RevokeGrant revokes, whatever has changed meanwhile: shutting a door must
@@ -288,7 +307,7 @@ func grant(ctx context.Context, tx *sql.Tx, id policy.GrantID) (policy.Grant, er
 type grantReader struct {
 	g                                              policy.Grant
 	id, starts, ends, revoked, created, forwarding int64
-	idle, entriesPer                               int64
+	idle, entriesPer, renew, renewed               int64
 	protocols, logins, source, schedules           string
 	places                                         []any
 
@@ -305,7 +324,7 @@ func newGrantReader() *grantReader {
 	}
 	r.places = []any{&r.id, &r.g.Person, &r.g.PersonGroup, &r.g.Server, &r.g.ServerGroup, &r.protocols, &r.logins, &r.source, &r.forwarding,
 		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy, &r.idle, &r.g.MaxSessions,
-		&r.g.MaxEntries.Most, &r.entriesPer, &r.g.Version}
+		&r.g.MaxEntries.Most, &r.entriesPer, &r.renew, &r.renewed, &r.g.Version}
 	return r
 }
 
@@ -317,6 +336,7 @@ func (r *grantReader) read(from row) (policy.Grant, error) {
 	g.ID = policy.GrantID(numberID(r.id))
 	g.Forwarding = policy.Forwarding(r.forwarding)
 	g.Idle, g.MaxEntries.Per = time.Duration(r.idle)*time.Microsecond, time.Duration(r.entriesPer)*time.Microsecond
+	g.Renew, g.Renewed = time.Duration(r.renew)*time.Microsecond, moment(r.renewed)
 	g.Start, g.End, g.Revoked, g.Created = moment(r.starts), moment(r.ends), moment(r.revoked), moment(r.created)
 	var err error
 	if g.From, err = parsePrefix(r.source); err != nil {

@@ -85,6 +85,7 @@ type grantFact struct {
 	Idle       string            `json:"idle,omitempty"`
 	Sessions   int               `json:"max_sessions,omitempty"`
 	Entries    string            `json:"max_entries,omitempty"`
+	Renew      string            `json:"renew,omitempty"`
 }
 
 // A hostKeyFact is a public key.
@@ -136,7 +137,7 @@ func knownGrant(ctx context.Context, tx *sql.Tx, g policy.Grant) (grantFact, err
 	fact := grantFact{
 		ID: g.ID, Who: who, Where: where, Protocols: g.Protocols, Logins: g.Logins, From: prefixText(g.From),
 		Start: g.Start, End: g.End, Reason: g.Reason, Revoked: g.Revoked, CreatedBy: g.CreatedBy,
-		Idle: durationText(g.Idle), Sessions: g.MaxSessions, Entries: g.MaxEntries.String(),
+		Idle: durationText(g.Idle), Sessions: g.MaxSessions, Entries: g.MaxEntries.String(), Renew: durationText(g.Renew),
 	}
 	if g.Forwarding != 0 {
 		fact.Forwarding = g.Forwarding.String()

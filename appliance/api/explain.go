@@ -59,6 +59,7 @@ type Weighed struct {
 
 	Idle        string `json:"idle,omitempty"`
 	MaxSessions int    `json:"max_sessions,omitempty"`
+	Renew       string `json:"renew,omitempty"`
 	Open        int    `json:"open,omitempty"` // sessions of the person under it, where there is a limit and now is asked about
 	MaxEntries  string `json:"max_entries,omitempty"`
 	Entries     int    `json:"entries,omitempty"` // of the person under it that count by this limit now

@@ -25,6 +25,7 @@ type Grant struct {
 	Idle          string     `json:"idle,omitempty"`         // "30m": a session nobody uses for so long ends
 	MaxSessions   int        `json:"max_sessions,omitempty"` // of one person at a time; 0: any number
 	MaxEntries    string     `json:"max_entries,omitempty"`  // "10/h": of one person an hour; "": any number
+	Renew         string     `json:"renew,omitempty"`        // "30d": near its end it is extended by this if somebody entered under it meanwhile
 	Reason        string     `json:"reason,omitempty"`       //
 	Revoked       time.Time  `json:"revoked,omitzero"`       //
 	Created       time.Time  `json:"created"`                //
@@ -73,11 +74,12 @@ type NewGrant struct {
 	Idle        string     `json:"idle,omitempty"`         // "30m"
 	MaxSessions int        `json:"max_sessions,omitempty"` // of one person at a time
 	MaxEntries  string     `json:"max_entries,omitempty"`  // "10/h": of one person, in any minute (m), hour (h) or day (d)
+	Renew       bool       `json:"renew,omitempty"`        // extended by Duration near its end, as long as it is used
 	Reason      string     `json:"reason,omitempty"`
 	Template    string     `json:"template,omitempty"` // gives what is not given here
 }
 
-// NewEnd asks for another end of a grant: exactly one of the four. Version is
+// NewEnd asks for another end of a grant: exactly one of the five. Version is
 // the grant's as it was when whoever asks looked at it: if somebody else has
 // changed it since, this is a conflict, and says who and when.
 type NewEnd struct {
@@ -86,6 +88,7 @@ type NewEnd struct {
 	By        string    `json:"by,omitempty"`       // longer than it is, by this much
 	Until     time.Time `json:"until,omitzero"`
 	Permanent bool      `json:"permanent,omitempty"`
+	NoRenew   bool      `json:"no_renew,omitempty"` // the end stays, and comes
 }
 
 // GrantFilter limits a list of grants.

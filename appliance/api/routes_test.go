@@ -173,8 +173,8 @@ func calls() map[string]func(context.Context, House) error {
 			return err
 		},
 		"Grant[1]": func(ctx context.Context, h House) error { _, err := h.Grant(ctx, "1"); return err },
-		"CreateGrant[{Person:x PersonGroup: Server:y Group: Protocols:[ssh] Logins:[] SourceIP: Forwarding:[] Duration:8h Permanent:false Start:2026-12-24 10:00:00.000123 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 MaxEntries:10/h Reason: Template:t}]": func(ctx context.Context, h House) error {
-			_, err := h.CreateGrant(ctx, NewGrant{Person: "x", Server: "y", Protocols: []string{"ssh"}, Duration: "8h", Start: at, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, MaxEntries: "10/h", Template: "t"})
+		"CreateGrant[{Person:x PersonGroup: Server:y Group: Protocols:[ssh] Logins:[] SourceIP: Forwarding:[] Duration:8h Permanent:false Start:2026-12-24 10:00:00.000123 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 MaxEntries:10/h Renew:true Reason: Template:t}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateGrant(ctx, NewGrant{Person: "x", Server: "y", Protocols: []string{"ssh"}, Duration: "8h", Start: at, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, MaxEntries: "10/h", Renew: true, Template: "t"})
 			return err
 		},
 		"Templates[]":                     func(ctx context.Context, h House) error { _, err := h.Templates(ctx); return err },
@@ -184,7 +184,7 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.CreateTemplate(ctx, NewTemplate{Name: "x", Protocols: []string{"ssh"}, Forwarding: []string{"local"}, Duration: "8h", Permanent: true, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, Reason: "r"})
 			return err
 		},
-		"SetGrantEnd[1 {Version:3 Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false}]": func(ctx context.Context, h House) error {
+		"SetGrantEnd[1 {Version:3 Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false NoRenew:false}]": func(ctx context.Context, h House) error {
 			_, err := h.SetGrantEnd(ctx, "1", NewEnd{Version: 3, By: "1h"})
 			return err
 		},

@@ -102,6 +102,9 @@ func limits(g api.Weighed) string {
 	if g.Idle != "" {
 		parts = append(parts, "for at most "+g.Idle+" unused")
 	}
+	if g.Renew != "" {
+		parts = append(parts, "renews itself by "+g.Renew+" while it is used")
+	}
 	return strings.Join(parts, "; ")
 }
 

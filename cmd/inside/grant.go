@@ -100,6 +100,7 @@ func (c *cli) optionFlags(cmd *cobra.Command, form *grantForm) {
 	f.BoolVar(&form.noForward, "no-port-forwarding", false, "forward nothing, which is the default")
 	f.StringVar(&form.Idle, "idle", "", "end sessions nobody has used for so long: 30m (default never)")
 	f.IntVar(&form.MaxSessions, "max-sessions", 0, "how many sessions of one person at a time (default any number)")
+	f.BoolVar(&form.Renew, "renew", false, "near its end, extend it by its --duration if somebody entered under it meanwhile")
 	f.StringVar(&form.Reason, "reason", "", "why, for those who read it later")
 	c.completeFlag(cmd, "protocol", fixed("ssh", "rdp", "http"))
 	c.completeFlag(cmd, "duration", fixed("1h", "4h", "8h", "1d", "7d", "14d"))
@@ -193,6 +194,9 @@ func sentence(g api.Grant) string {
 	if g.Idle != "" {
 		part(", for at most %s unused", g.Idle)
 	}
+	if g.Renew != "" {
+		part(", and by %s more while it is used", g.Renew)
+	}
 	if len(g.Forwarding) > 0 {
 		part(", with %s port forwarding", strings.Join(g.Forwarding, ", "))
 	}
@@ -249,7 +253,7 @@ func (c *cli) grantList() *cobra.Command {
 				l.head = append(l.head, "LAST USED")
 			}
 			for _, g := range grants {
-				cells := []any{g.ID, who(g), where(g), g.Protocols, g.Logins, grantState(g), end(g), hours(g.Schedules), g.Reason}
+				cells := []any{g.ID, who(g), where(g), g.Protocols, g.Logins, listedState(g), end(g), hours(g.Schedules), g.Reason}
 				if f.Unused != "" {
 					cells = append(cells, lastUse(g))
 				}
@@ -272,6 +276,14 @@ func lastUse(g api.Grant) any {
 }
 
 func grantState(g api.Grant) string { return firstOf(g.Denial, "serves") }
+
+// listedState says too what a list has no column for.
+func listedState(g api.Grant) string {
+	if d := policy.Denial(g.Denial); g.Renew != "" && d != policy.Expired && d != policy.Revoked {
+		return grantState(g) + ", renews by " + g.Renew
+	}
+	return grantState(g)
+}
 
 func end(g api.Grant) any {
 	if g.Permanent {
@@ -298,6 +310,7 @@ func (c *cli) grantShow() *cobra.Command {
 			f.add("forwarding", firstOf(strings.Join(g.Forwarding, ", "), "none"))
 			f.add("start", g.Start)
 			f.add("end", end(g))
+			f.add("renews", yes(g.Renew != "", "itself by "+g.Renew+" while it is used"))
 			f.add("hours", hours(g.Schedules))
 			f.add("idle", g.Idle)
 			f.add("sessions", yes(g.MaxSessions > 0, fmt.Sprintf("at most %d of a person at a time", g.MaxSessions)))
@@ -317,7 +330,7 @@ func (c *cli) grantExtend() *cobra.Command {
 	var e api.NewEnd
 	var until string
 	cmd := &cobra.Command{
-		Use:   "extend ID --duration D|--by D|--until T|--permanent",
+		Use:   "extend ID --duration D|--by D|--until T|--permanent|--no-renew",
 		Short: "give a grant another end, later or earlier; running sessions follow",
 		Args:  args(1, 1), ValidArgsFunction: c.complete(c.grantIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -341,6 +354,7 @@ func (c *cli) grantExtend() *cobra.Command {
 	cmd.Flags().StringVar(&e.By, "by", "", "how much longer than it is: 2h moves its end by 2 hours")
 	cmd.Flags().StringVar(&until, "until", "", `end then: "2026-12-24 12:00", 18:00 today`)
 	cmd.Flags().BoolVar(&e.Permanent, "permanent", false, "without an end")
+	cmd.Flags().BoolVar(&e.NoRenew, "no-renew", false, "leave the end where it is, and let it come")
 	return cmd
 }
 
