@@ -31,7 +31,7 @@ func (h *House) Grants(ctx context.Context, f api.GrantFilter) ([]api.Grant, err
 	grants := []api.Grant{}
 	for i := range b.Facts().Grants {
 		g := &b.Facts().Grants[i]
-		if _, denial := b.Standing(g.ID, now); !reaches(*g) || f.Active && over(denial) {
+		if _, denial := b.Standing(g.ID, now); !reaches(*g) || f.Active && over(denial) || f.Waiting && !b.Waits(g.ID, now) {
 			continue
 		}
 		grants = append(grants, wireGrant(b, g, now))
@@ -76,7 +76,7 @@ func (h *House) CreateGrant(ctx context.Context, asked api.NewGrant) (api.Grant,
 	}
 	wire := wireGrant(h.Book(), &g, h.Now())
 	wire.DefaultLength = asked.Duration == "" && !asked.Permanent && asked.End.IsZero()
-	wire.Notes = h.grantNotes(&g)
+	wire.Notes = append(h.grantNotes(&g), waitNotes(wire)...)
 	if asked.Template != "" {
 		wire.Notes = append(wire.Notes, "from template "+asked.Template)
 	}
@@ -293,7 +293,7 @@ func (h *House) SetGrantEnd(ctx context.Context, id string, e api.NewEnd) (api.G
 		return api.Grant{}, err
 	}
 	wire, err := h.Grant(ctx, id)
-	wire.Notes = endNotes(g.End, end)
+	wire.Notes = append(endNotes(g.End, end), waitNotes(wire)...)
 	return wire, err
 }
 
@@ -390,6 +390,7 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 		Protocols: []string{}, Logins: append([]string{}, g.Logins...), Forwarding: []string{}, Schedules: []api.Schedule{},
 		Start: g.Start, End: g.End, Permanent: g.End.IsZero(), Reason: g.Reason,
 		Revoked: g.Revoked, Created: g.Created, CreatedBy: g.CreatedBy, Version: g.Version, MaxSessions: g.MaxSessions,
+		Waits: b.Waits(g.ID, now), Approved: g.Approved, ApprovedBy: g.ApprovedBy, Authors: g.Authors,
 	}
 	if g.Idle > 0 {
 		wire.Idle = policy.FormatDuration(g.Idle)

@@ -105,4 +105,9 @@ type Grant struct {
 	// sessions: the gate measures the one, the store counts the other.
 	Idle        time.Duration // a session nobody has used for so long ends; 0: never
 	MaxSessions int           // open at a time for each person the grant is for; 0: any number
+
+	// Four eyes. A grant without approval does not serve for sensitive servers.
+	Approved   time.Time // zero: by nobody since it was made or extended
+	ApprovedBy string
+	Authors    []string // who made it and extended it: none of them approves it
 }

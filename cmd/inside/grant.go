@@ -24,7 +24,7 @@ func (c *cli) grantCommand() *cobra.Command {
 	cmd := c.grantCreate("grant [PERSON] --server S|--group G", "let a person in somewhere for some time")
 	cmd.SuggestionsMinimumDistance = nearEnough
 	cmd.AddCommand(c.grantCreate("create [PERSON] --server S|--group G", "the same as inside grant PERSON …"),
-		c.grantList(), c.grantShow(), c.grantExtend(), c.grantRevoke(), c.grantHistory())
+		c.grantList(), c.grantShow(), c.grantExtend(), c.grantRevoke(), c.grantApprove(), c.grantHistory())
 	return cmd
 }
 
@@ -229,18 +229,31 @@ func (c *cli) grantList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			waits := 0
 			l := list{head: []string{"ID", "WHO", "WHERE", "BY", "AS", "STATE", "END", "HOURS", "REASON"}}
 			for _, g := range grants {
 				l.add(g.ID, who(g), where(g), g.Protocols, g.Logins, grantState(g), end(g), hours(g.Schedules), g.Reason)
+				if g.Waits {
+					waits++
+				}
+			}
+			if waits > 0 && !c.json && !c.csv {
+				c.note(count(waits, "grant") + " waiting for approval by another admin: inside grant approve ID")
 			}
 			return c.list(grants, l)
 		},
 	}
+	cmd.Flags().BoolVar(&f.Waiting, "waiting", false, "only those that wait for approval by another admin")
 	cmd.Flags().BoolVar(&f.Active, "active", false, "leave out what is over: expired and revoked")
 	return c.csvFlag(cmd)
 }
 
-func grantState(g api.Grant) string { return firstOf(g.Denial, "serves") }
+func grantState(g api.Grant) string {
+	if g.Waits {
+		return "waits for approval"
+	}
+	return firstOf(g.Denial, "serves")
+}
 
 func end(g api.Grant) any {
 	if g.Permanent {
@@ -271,6 +284,8 @@ func (c *cli) grantShow() *cobra.Command {
 			f.add("idle", g.Idle)
 			f.add("sessions", yes(g.MaxSessions > 0, fmt.Sprintf("at most %d of a person at a time", g.MaxSessions)))
 			f.add("state", grantState(g))
+			f.add("approval", g.Waiting())
+			f.add("approved", yes(!g.Approved.IsZero(), clock(g.Approved)+" by "+g.ApprovedBy))
 			f.add("serves until", g.Until)
 			f.add("revoked", g.Revoked)
 			f.add("reason", g.Reason)
@@ -286,7 +301,10 @@ func (c *cli) grantExtend() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "extend ID --duration D|--by D|--until T|--permanent",
 		Short: "give a grant another end, later or earlier; running sessions follow",
-		Args:  args(1, 1), ValidArgsFunction: c.complete(c.grantIDs),
+		Long: `Gives a grant another end. Running sessions follow. A later end of a grant for
+a server that needs approval must be approved by another admin: until then the
+grant does not serve there, and sessions there end.`,
+		Args: args(1, 1), ValidArgsFunction: c.complete(c.grantIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if e.Until, err = parseWhen("--until", until, time.Local, time.Now()); err != nil {
