@@ -319,6 +319,8 @@ func wayOut(e api.Explanation, p *policy.Person) string {
 		return fmt.Sprintf("inside grant extend %s --duration 1h", e.Grant)
 	case policy.UnknownPerson, policy.AmbiguousPerson:
 		return "inside person ip list"
+	case policy.NotApproved:
+		return "inside grant approve " + e.Grant + ", by another admin than who made it"
 	case policy.UnderMaintenance:
 		return "inside server maintenance " + e.Server + " --off"
 	case policy.TooManySessions:

@@ -41,7 +41,7 @@ func (h *House) Grants(ctx context.Context, f api.GrantFilter) ([]api.Grant, err
 	grants := []api.Grant{}
 	for i := range b.Facts().Grants {
 		g := &b.Facts().Grants[i]
-		if _, denial := b.Standing(g.ID, now); !reaches(*g) || f.Active && over(denial) {
+		if _, denial := b.Standing(g.ID, now); !reaches(*g) || f.Active && over(denial) || f.Waiting && !b.Waits(g.ID, now) {
 			continue
 		}
 		last, is := unused[g.ID]
@@ -92,7 +92,7 @@ func (h *House) CreateGrant(ctx context.Context, asked api.NewGrant) (api.Grant,
 	}
 	wire := wireGrant(h.Book(), &g, h.Now())
 	wire.DefaultLength = asked.Duration == "" && !asked.Permanent && asked.End.IsZero()
-	wire.Notes = h.grantNotes(&g)
+	wire.Notes = append(h.grantNotes(&g), waitNotes(wire)...)
 	if asked.Template != "" {
 		wire.Notes = append(wire.Notes, "from template "+asked.Template)
 	}
@@ -326,6 +326,7 @@ func (h *House) SetGrantEnd(ctx context.Context, id string, e api.NewEnd) (api.G
 	if g.Renew != 0 && wire.Renew == "" {
 		wire.Notes = append(wire.Notes, "the grant no longer renews itself")
 	}
+	wire.Notes = append(wire.Notes, waitNotes(wire)...)
 	return wire, err
 }
 
@@ -425,6 +426,7 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 		Start: g.Start, End: g.End, Permanent: g.End.IsZero(), Reason: g.Reason,
 		Revoked: g.Revoked, Created: g.Created, CreatedBy: g.CreatedBy, Version: g.Version, MaxSessions: g.MaxSessions,
 		MaxEntries: g.MaxEntries.String(),
+		Waits:      b.Waits(g.ID, now), Approved: g.Approved, ApprovedBy: g.ApprovedBy, Authors: g.Authors,
 	}
 	if g.Idle > 0 {
 		wire.Idle = policy.FormatDuration(g.Idle)

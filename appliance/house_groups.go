@@ -122,7 +122,7 @@ func (h *House) memberNamed(k api.Kind, typed string) (member string, inner poli
 
 func wireGroup(b *policy.Book, k api.Kind, g *policy.Group) api.Group {
 	names := namer{b}
-	wire := api.Group{ID: string(g.ID), Name: g.Name, Description: g.Description, Members: []string{}, Groups: []string{}}
+	wire := api.Group{ID: string(g.ID), Name: g.Name, Description: g.Description, Members: []string{}, Groups: []string{}, Sensitive: g.Sensitive, Version: g.Version}
 	for _, m := range g.Members {
 		if k == api.PersonGroup {
 			wire.Members = append(wire.Members, names.person(policy.PersonID(m)))

@@ -95,6 +95,6 @@ func wireServer(b *policy.Book, s *policy.Server, groups map[string][]string, no
 		ID: string(s.ID), Name: s.Name, Address: prefixText(s.Prefix),
 		SSHPort: s.SSHPort, RDPPort: s.RDPPort, Disabled: s.Disabled,
 		Groups: append([]string{}, groups[string(s.ID)]...), Version: s.Version,
-		Maintenance: wireMaintenance(b, s.Maintenance, now),
+		Maintenance: wireMaintenance(b, s.Maintenance, now), Sensitive: s.Sensitive, NeedsApproval: b.NeedsApproval(s.ID),
 	}
 }

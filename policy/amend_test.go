@@ -28,11 +28,13 @@ func change(t *rapid.T, f policy.Facts) (now, changed policy.Facts) {
 		for range rapid.IntRange(1, 3).Draw(t, "changed") {
 			i := rapid.IntRange(0, len(f.Grants)-1).Draw(t, "which")
 			g := &now.Grants[i]
-			switch rapid.IntRange(0, 3).Draw(t, "do") {
+			switch rapid.IntRange(0, 4).Draw(t, "do") {
+			case 4:
+				g.Approved, g.ApprovedBy = drawMoment(t), "bob"
 			case 0:
 				g.Revoked = drawMoment(t)
 			case 1:
-				g.End = time.Time{}
+				g.End, g.Approved, g.ApprovedBy = time.Time{}, time.Time{}, ""
 			case 2:
 				g.End = drawMoment(t)
 			default:
@@ -50,7 +52,9 @@ func change(t *rapid.T, f policy.Facts) (now, changed policy.Facts) {
 	}
 	if oneIn(t, 2, "server") {
 		s := &now.Servers[rapid.IntRange(0, len(f.Servers)-1).Draw(t, "which")]
-		s.Disabled = !s.Disabled
+		if s.Sensitive = oneIn(t, 2, "sensitive"); oneIn(t, 2, "switch") {
+			s.Disabled = !s.Disabled
+		}
 		changed.Servers = append(changed.Servers, *s)
 	}
 	if oneIn(t, 2, "another person") {
@@ -62,6 +66,11 @@ func change(t *rapid.T, f policy.Facts) (now, changed policy.Facts) {
 		g := &now.PersonGroups[rapid.IntRange(0, len(f.PersonGroups)-1).Draw(t, "which")]
 		g.Members = append(slices.Clone(g.Members), string(now.Persons[0].ID))
 		changed.PersonGroups = append(changed.PersonGroups, *g)
+	}
+	if oneIn(t, 2, "server group") {
+		g := &now.ServerGroups[rapid.IntRange(0, len(f.ServerGroups)-1).Draw(t, "which")]
+		g.Sensitive = !g.Sensitive
+		changed.ServerGroups = append(changed.ServerGroups, *g)
 	}
 	if oneIn(t, 2, "grant") {
 		g := drawGrant(t, now, 50+len(now.Grants))
@@ -118,6 +127,9 @@ func TestAnAmendedBookIsTheBookOfTheNewFacts(t *testing.T) {
 					t.Fatalf("grant %s (-fresh +amended):\n%s", g.ID, diff)
 				}
 				until, denial := amended.Standing(g.ID, epoch)
+				if waits := amended.Waits(g.ID, epoch); waits != fresh.Waits(g.ID, epoch) {
+					t.Fatalf("grant %s waits: %v", g.ID, waits)
+				}
 				if wantUntil, want := fresh.Standing(g.ID, epoch); denial != want || !until.Equal(wantUntil) {
 					t.Fatalf("grant %s stands %q until %s, want %q until %s", g.ID, denial, until, want, wantUntil)
 				}

@@ -73,6 +73,9 @@ type Book struct {
 	wheres [][]int32 // of each server, likewise
 	cells  [][]cell  // of each who, sorted by where
 	sieve  sieve     // of the whos and wheres that have a cell
+
+	sensitive []bool // of each where: all its servers are
+	touchy    []bool // of each where: one of its servers is, or will be as soon as it has one
 }
 
 // A grant is a Grant as the book uses it.
@@ -93,7 +96,7 @@ type cell struct {
 // cycle of groups), naming the thing.
 func NewBook(f Facts) (*Book, error) {
 	b := &Book{facts: f}
-	for _, step := range []func() error{b.indexNames, b.indexAddresses, b.indexGrants, b.indexGroups} {
+	for _, step := range []func() error{b.indexNames, b.indexAddresses, b.indexGrants, b.indexGroups, b.indexSensitive} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("facts of revision %d: %w", f.Revision, err)
 		}

@@ -85,15 +85,15 @@ func (b *Book) DecideBy(id GrantID, f Flow, now time.Time) Verdict {
 	return best.verdict
 }
 
-// Standing tells whether a grant serves at this moment by its times alone
-// (revoked, expired, not yet, outside its schedule), and until when; a zero
-// until of a grant that serves is forever.
+// Standing tells whether a grant serves at this moment, whoever comes (revoked,
+// expired, not approved where all its servers are sensitive, not yet, outside
+// its schedule), and until when; a zero until of a grant that serves is forever.
 func (b *Book) Standing(id GrantID, now time.Time) (until time.Time, d Denial) {
 	g, known := b.grantByID[id]
 	if !known {
 		return time.Time{}, NoGrant
 	}
-	if d = g.standing(now); d != "" {
+	if d = g.standing(b.sensitive[g.where], now); d != "" {
 		return time.Time{}, d
 	}
 	until, _ = g.until(now, time.Time{})
@@ -104,6 +104,7 @@ func (b *Book) Standing(id GrantID, now time.Time) (until time.Time, d Denial) {
 type meeting struct {
 	person, server int32
 	client         netip.Addr
+	sensitive      bool // the server
 }
 
 // meet finds out who comes to which server. The verdict carries what was found
@@ -133,7 +134,7 @@ func (b *Book) meet(f Flow) (v Verdict, at meeting) {
 		v.Denial = UnknownServer
 		return v, at
 	}
-	v.Server = &b.facts.Servers[at.server]
+	v.Server, at.sensitive = &b.facts.Servers[at.server], b.sensitive[at.server]
 	switch {
 	case v.Server.Disabled:
 		v.Denial = ServerDisabled
@@ -157,11 +158,12 @@ func (s *Server) listens(p Protocol, port uint16) bool {
 
 // A contest keeps the best of the grants that entered it.
 type contest struct {
-	verdict Verdict
-	flow    Flow
-	client  netip.Addr
-	now     time.Time
-	full    []Full
+	verdict   Verdict
+	flow      Flow
+	client    netip.Addr
+	sensitive bool // the server
+	now       time.Time
+	full      []Full
 
 	// What maintenance of the server means for the person, see Maintenance.bars.
 	barred   bool
@@ -170,14 +172,14 @@ type contest struct {
 
 // contest opens the contest of the grants for a meeting.
 func (at *meeting) contest(v Verdict, f Flow, now time.Time) contest {
-	c := contest{verdict: v, flow: f, client: at.client, now: now}
+	c := contest{verdict: v, flow: f, client: at.client, sensitive: at.sensitive, now: now}
 	c.verdict.Denial = NoGrant
 	c.barred, c.barredAt = v.Server.Maintenance.bars(v.Person.ID, f.Inside, now)
 	return c
 }
 
 func (c *contest) enter(g *grant) {
-	denial := g.check(c.client, &c.flow, c.now)
+	denial := g.check(c.client, c.sensitive, &c.flow, c.now)
 	switch {
 	case denial != "":
 	case c.barred:
@@ -215,7 +217,7 @@ func (c *contest) beatenBy(id GrantID, denial Denial, until time.Time) bool {
 
 // check returns why a grant for this person and this server does not let the
 // flow in, "" when it does.
-func (g *grant) check(client netip.Addr, f *Flow, now time.Time) Denial {
+func (g *grant) check(client netip.Addr, sensitive bool, f *Flow, now time.Time) Denial {
 	switch {
 	case len(g.Protocols) > 0 && !slices.Contains(g.Protocols, f.Protocol):
 		return WrongProtocol
@@ -224,17 +226,32 @@ func (g *grant) check(client netip.Addr, f *Flow, now time.Time) Denial {
 	case f.Login != "" && len(g.Logins) > 0 && !slices.Contains(g.Logins, f.Login):
 		return WrongLogin
 	}
-	return g.standing(now)
+	return g.standing(sensitive, now)
 }
 
-// standing judges a grant by its times alone. A revocation counts whatever its
-// moment is, so that no clock set back makes a revoked grant serve again.
-func (g *grant) standing(now time.Time) Denial {
+// over reports why a grant will not serve again by itself. A revocation counts
+// whatever its moment is, so that no clock set back makes a revoked grant serve
+// again.
+func (g *grant) over(now time.Time) Denial {
 	switch {
 	case !g.Revoked.IsZero():
 		return Revoked
 	case !g.End.IsZero() && !now.Before(g.End):
 		return Expired
+	}
+	return ""
+}
+
+// standing judges a grant by its times and its approval. Who approves one that
+// is over helps nobody, so that this is said first; approval comes before the
+// times that pass by themselves.
+func (g *grant) standing(sensitive bool, now time.Time) Denial {
+	if d := g.over(now); d != "" {
+		return d
+	}
+	switch {
+	case sensitive && g.Approved.IsZero():
+		return NotApproved
 	case now.Before(g.Start):
 		return NotYet
 	case len(g.when) > 0 && !slices.ContainsFunc(g.when, func(s Schedule) bool { return s.Contains(now) }):

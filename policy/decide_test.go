@@ -114,7 +114,7 @@ var decidable = []policy.Denial{
 	policy.UnknownPerson, policy.AmbiguousPerson, policy.PersonDisabled,
 	policy.UnknownServer, policy.ServerDisabled, policy.NoGrant,
 	policy.WrongProtocol, policy.WrongSource, policy.WrongLogin,
-	policy.NotYet, policy.OutsideSchedule, policy.Expired, policy.Revoked,
+	policy.NotApproved, policy.NotYet, policy.OutsideSchedule, policy.Expired, policy.Revoked,
 	policy.UnderMaintenance, policy.TooManySessions, policy.TooManyEntries,
 }
 

@@ -16,6 +16,7 @@ const (
 	WrongProtocol       Denial = "protocol"
 	WrongSource         Denial = "source-address"
 	WrongLogin          Denial = "login"
+	NotApproved         Denial = "not-approved" // the server is sensitive
 	NotYet              Denial = "not-yet"
 	OutsideSchedule     Denial = "outside-schedule"
 	Expired             Denial = "expired"
@@ -48,6 +49,7 @@ var denials = [...]struct {
 	{WrongProtocol, "no grant of yours covers this protocol on this server"},
 	{WrongSource, "your grant for this server does not hold from the address you come from"},
 	{WrongLogin, "your grant for this server does not cover this login"},
+	{NotApproved, "your grant for this server waits for approval"},
 	{NotYet, "your grant for this server has not begun yet"},
 	{OutsideSchedule, "your grant for this server does not hold at this hour"},
 	{Expired, "your grant for this server has expired"},

@@ -111,4 +111,9 @@ type Grant struct {
 	// End, in the facts, before it comes.
 	Renew   time.Duration // by how much, near its end, as long as it is used; 0: it ends
 	Renewed time.Time     // when that was done last; zero: never
+
+	// Four eyes. A grant without approval does not serve for sensitive servers.
+	Approved   time.Time // zero: by nobody since it was made or extended
+	ApprovedBy string
+	Authors    []string // who made it and extended it: none of them approves it
 }

@@ -72,7 +72,7 @@ func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.Grant
 			g.Server != v.Server.ID && !slowHolds(f.ServerGroups, g.ServerGroup, string(v.Server.ID)) {
 			continue
 		}
-		denial, until := slowGrant(g, fl, client, now)
+		denial, until := slowGrant(g, fl, client, slowSensitive(f, v.Server), now)
 		var ends policy.EndCause
 		if denial == "" {
 			denial, until, ends = slowMaintenance(v.Server.Maintenance, v.Person.ID, fl.Inside, now, g, until)
@@ -123,8 +123,15 @@ func slowHolds(groups []policy.Group, id policy.GroupID, member string) bool {
 	})
 }
 
+// slowSensitive asks the server and each group that holds it.
+func slowSensitive(f policy.Facts, s *policy.Server) bool {
+	return s.Sensitive || slices.ContainsFunc(f.ServerGroups, func(g policy.Group) bool {
+		return g.Sensitive && slowHolds(f.ServerGroups, g.ID, string(s.ID))
+	})
+}
+
 // slowGrant walks time in half hours: the schedules it is given change then.
-func slowGrant(g *policy.Grant, fl policy.Flow, client netip.Addr, now time.Time) (policy.Denial, time.Time) {
+func slowGrant(g *policy.Grant, fl policy.Flow, client netip.Addr, sensitive bool, now time.Time) (policy.Denial, time.Time) {
 	inside := func(t time.Time) bool {
 		return len(g.Schedules) == 0 || slices.ContainsFunc(g.Schedules, func(s policy.Schedule) bool { return s.Contains(t) })
 	}
@@ -139,6 +146,8 @@ func slowGrant(g *policy.Grant, fl policy.Flow, client netip.Addr, now time.Time
 		return policy.Revoked, time.Time{}
 	case g.End != time.Time{} && now.Compare(g.End) >= 0:
 		return policy.Expired, time.Time{}
+	case sensitive && g.Approved == time.Time{}:
+		return policy.NotApproved, time.Time{}
 	case now.Compare(g.Start) < 0:
 		return policy.NotYet, time.Time{}
 	case !inside(now):
@@ -217,7 +226,7 @@ func drawFacts(t *rapid.T) policy.Facts {
 	}
 	taken := rapid.Permutation(prefixes[false]).Draw(t, "prefixes")
 	for i := range rapid.IntRange(1, 5).Draw(t, "servers") {
-		s := policy.Server{ID: policy.ServerID(fmt.Sprint("s", i)), Name: fmt.Sprint("server-", i), Prefix: netip.MustParsePrefix(taken[i]), Disabled: oneIn(t, 16, "disabled")}
+		s := policy.Server{ID: policy.ServerID(fmt.Sprint("s", i)), Name: fmt.Sprint("server-", i), Prefix: netip.MustParsePrefix(taken[i]), Disabled: oneIn(t, 16, "disabled"), Sensitive: oneIn(t, 5, "sensitive")}
 		if oneIn(t, 12, "ports") {
 			s.SSHPort, s.RDPPort = 2222, 3389
 		}
@@ -248,6 +257,7 @@ func drawGroups(t *rapid.T, kind string, members int) []policy.Group {
 	var groups []policy.Group
 	for i := range rapid.IntRange(1, 5).Draw(t, "groups") {
 		g := policy.Group{ID: policy.GroupID(fmt.Sprint(kind, "group", i)), Name: fmt.Sprint("group-", i)}
+		g.Sensitive = kind == "s" && oneIn(t, 8, "sensitive")
 		for range rapid.IntRange(0, 4).Draw(t, "members") {
 			g.Members = append(g.Members, fmt.Sprint(kind, rapid.IntRange(0, members-1).Draw(t, "member")))
 		}
@@ -288,6 +298,9 @@ func drawGrant(t *rapid.T, f policy.Facts, i int) policy.Grant {
 	}
 	if oneIn(t, 12, "revoked") {
 		g.Revoked = drawMoment(t)
+	}
+	if oneIn(t, 2, "approved") {
+		g.Approved, g.ApprovedBy, g.Authors = drawMoment(t), "anna", []string{"root"}
 	}
 	if oneIn(t, 3, "schedule") {
 		for range rapid.IntRange(1, 3).Draw(t, "schedules") {
@@ -381,7 +394,7 @@ func likeTheOracle(t *rapid.T, flows int) map[policy.Denial]int {
 		if diff := cmp.Diff(inWords(want), inWords(book.DecideBy(only.ID, flow, now))); diff != "" {
 			t.Fatalf("grant %s only: %+v at %s (-want +got):\n%s\n%s", only.ID, flow, now, diff, describe(facts))
 		}
-		checkStanding(t, book, &only, now)
+		checkStanding(t, facts, book, &only, now)
 	}
 	return said
 }
@@ -419,14 +432,45 @@ func TestDecideLikeTheSlowOracle(t *testing.T) {
 	provesMuch(t, said)
 }
 
-func checkStanding(t *rapid.T, book *policy.Book, g *policy.Grant, now time.Time) {
+func checkStanding(t *rapid.T, f policy.Facts, book *policy.Book, g *policy.Grant, now time.Time) {
 	timesOnly := *g
 	timesOnly.Protocols, timesOnly.From, timesOnly.Logins = nil, netip.Prefix{}, nil
-	wantDenial, wantUntil := slowGrant(&timesOnly, policy.Flow{}, netip.Addr{}, now)
+	wantDenial, wantUntil := slowGrant(&timesOnly, policy.Flow{}, netip.Addr{}, slowAll(f, g), now)
 	until, denial := book.Standing(g.ID, now)
 	if denial != wantDenial || !until.Equal(wantUntil) {
 		t.Fatalf("Standing(%s, %s) = %s, %q, want %s, %q", g.ID, now, until, denial, wantUntil, wantDenial)
 	}
+	some := slices.ContainsFunc(f.ServerGroups, func(inner policy.Group) bool {
+		return inner.Sensitive && slowWithin(f.ServerGroups, g.ServerGroup, inner.ID)
+	})
+	for i := range f.Servers {
+		s := &f.Servers[i]
+		some = some || slowSensitive(f, s) && (g.Server == s.ID || slowHolds(f.ServerGroups, g.ServerGroup, string(s.ID)))
+	}
+	over := denial == policy.Expired || denial == policy.Revoked
+	if got, want := book.Waits(g.ID, now), g.Approved.IsZero() && !over && (some || slowAll(f, g)); got != want {
+		t.Fatalf("grant %s waits: %v, want %v\n%s", g.ID, got, want, describe(f))
+	}
+}
+
+// slowAll reports whether a grant is for nothing but sensitive servers: its
+// server is one, or a sensitive group is its group or around it.
+func slowAll(f policy.Facts, g *policy.Grant) bool {
+	for i := range f.Servers {
+		if f.Servers[i].ID == g.Server {
+			return slowSensitive(f, &f.Servers[i])
+		}
+	}
+	return slices.ContainsFunc(f.ServerGroups, func(around policy.Group) bool {
+		return around.Sensitive && slowWithin(f.ServerGroups, around.ID, g.ServerGroup)
+	})
+}
+
+// slowWithin reports whether a group is another or inside it.
+func slowWithin(groups []policy.Group, outer, inner policy.GroupID) bool {
+	return outer == inner || slices.ContainsFunc(groups, func(g policy.Group) bool {
+		return g.ID == outer && slices.ContainsFunc(g.Groups, func(id policy.GroupID) bool { return slowWithin(groups, id, inner) })
+	})
 }
 
 func describe(f policy.Facts) string {

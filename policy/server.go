@@ -20,6 +20,10 @@ type Server struct {
 	RDPPort  uint16 // 0: every intercepted RDP port is this server's RDP
 	Disabled bool
 
+	// Sensitive servers are entered by approved grants only. A server in a
+	// sensitive group is sensitive too.
+	Sensitive bool
+
 	Maintenance *Maintenance // nil: none
 	Version     int64        // the revision of the facts that changed it last
 }
@@ -67,4 +71,6 @@ type Group struct {
 	Description string
 	Members     []string  // PersonIDs or ServerIDs, by the kind of the group
 	Groups      []GroupID // groups of the same kind inside this one
+	Sensitive   bool      // of servers: each of them, however deep, needs approved grants
+	Version     int64     // the revision of the facts that changed it last
 }

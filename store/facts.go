@@ -101,7 +101,7 @@ func (r *factsReader) servers() ([]policy.Server, error) {
 }
 
 func (r *factsReader) groups(k Kind) ([]policy.Group, error) {
-	groups, err := all(r.ctx, r.tx, readGroup, "SELECT id, name, description FROM member_groups WHERE kind = $1 AND version > $2", k, r.since)
+	groups, err := all(r.ctx, r.tx, readGroup, "SELECT "+groupColumns+" FROM member_groups WHERE kind = $1 AND version > $2", k, r.since)
 	if err != nil {
 		return nil, err
 	}

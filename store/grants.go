@@ -14,12 +14,13 @@ import (
 )
 
 const grantColumns = `id, person, person_group, server, server_group, protocols, logins, source, forwarding,
-	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, max_entries, entries_per, renew, renewed, version`
+	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, max_entries, entries_per, renew, renewed,
+	approved, approved_by, authors, version`
 
 // CreateGrant gives the id and the creation time. A zero Start is the moment
 // of creation.
 func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (policy.Grant, error) {
-	g.Created, g.CreatedBy = kept(time.Now()), by
+	g.Created, g.CreatedBy, g.Authors = kept(time.Now()), by, []string{by}
 	if g.Start.IsZero() {
 		g.Start = g.Created
 	}
@@ -39,11 +40,11 @@ func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (pol
 		g.ID = policy.GrantID(numberID(n))
 		became.ID = g.ID
 		_, err = tx.ExecContext(ctx, "INSERT INTO grants ("+grantColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 0)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 0, '', $22, 0)`,
 			n, g.Person, g.PersonGroup, g.Server, g.ServerGroup,
 			lines(g.Protocols), lines(g.Logins), prefixText(g.From), int64(g.Forwarding),
 			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy,
-			g.Idle.Microseconds(), g.MaxSessions, g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds())
+			g.Idle.Microseconds(), g.MaxSessions, g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds(), lines(g.Authors))
 		if err == nil {
 			g.Version, err = touched(ctx, tx, "grants", n, by)
 		}
@@ -90,6 +91,9 @@ func checkGrant(g policy.Grant) error {
 	}
 	if !g.Revoked.IsZero() {
 		return refuse(ErrInvalid, "a grant cannot begin revoked")
+	}
+	if !g.Approved.IsZero() || g.ApprovedBy != "" {
+		return refuse(ErrInvalid, "a grant cannot begin approved")
 	}
 	if g.Idle != 0 && (g.Idle < minIdle || g.Idle > maxIdle || g.Idle%time.Microsecond != 0) {
 		return refuse(ErrInvalid, "an idle time of %s cannot be: use one from 10 seconds to 30 days", g.Idle)
@@ -211,8 +215,9 @@ func clock(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // SetGrantEnd extends or shortens a grant; a zero end makes it permanent.
 // base is the revision of the facts that whoever asks has seen: a grant that
-// has changed since is ErrConflict, and so is a revoked one. Whoever gives an
-// earlier end, or none at all, means it: the grant no longer renews itself.
+// has changed since is ErrConflict, and so is a revoked one. A later end takes
+// the approval away. Whoever gives an earlier end, or none at all, means it: the
+// grant no longer renews itself.
 func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, base int64, end time.Time) error {
 	end = kept(end)
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
@@ -230,7 +235,10 @@ func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, b
 		if end.Before(g.End) { // permanent is the zero time
 			renew = 0
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE grants SET ends = $2, renew = $3 WHERE id = $1", n, micros(end), renew.Microseconds()); err != nil {
+		now := extended(g, end, by)
+		_, err = tx.ExecContext(ctx, "UPDATE grants SET ends = $2, renew = $3, approved = $4, approved_by = $5, authors = $6 WHERE id = $1",
+			n, micros(end), renew.Microseconds(), micros(now.Approved), now.ApprovedBy, lines(now.Authors))
+		if err != nil {
 			return deed{}, err
 		}
 		if err := touch(ctx, tx, "grants", n, by); err != nil {
@@ -240,7 +248,12 @@ func (s *Store) SetGrantEnd(ctx context.Context, by string, id policy.GrantID, b
 		if renew != g.Renew {
 			detail += ", no longer renews itself"
 		}
-		return grantChanged(ctx, tx, "grant.end", g, detail, func(g *grantFact) { g.End, g.Renew = end, durationText(renew) })
+		if now.Approved.IsZero() && !g.Approved.IsZero() {
+			detail += ", no longer approved"
+		}
+		return grantChanged(ctx, tx, "grant.end", g, detail, func(g *grantFact) {
+			g.End, g.Renew, g.Approved, g.ApprovedBy = end, durationText(renew), now.Approved, now.ApprovedBy
+		})
 	})
 }
 
@@ -307,24 +320,24 @@ func grant(ctx context.Context, tx *sql.Tx, id policy.GrantID) (policy.Grant, er
 type grantReader struct {
 	g                                              policy.Grant
 	id, starts, ends, revoked, created, forwarding int64
-	idle, entriesPer, renew, renewed               int64
-	protocols, logins, source, schedules           string
+	idle, entriesPer, renew, renewed, approved     int64
+	protocols, logins, source, schedules, authors  string
 	places                                         []any
 
 	knownProtocols map[string][]policy.Protocol
-	knownLogins    map[string][]string
+	knownNames     map[string][]string // logins and authors
 	knownSchedules map[string][]policy.Schedule
 }
 
 func newGrantReader() *grantReader {
 	r := &grantReader{
 		knownProtocols: map[string][]policy.Protocol{},
-		knownLogins:    map[string][]string{},
+		knownNames:     map[string][]string{},
 		knownSchedules: map[string][]policy.Schedule{},
 	}
 	r.places = []any{&r.id, &r.g.Person, &r.g.PersonGroup, &r.g.Server, &r.g.ServerGroup, &r.protocols, &r.logins, &r.source, &r.forwarding,
 		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy, &r.idle, &r.g.MaxSessions,
-		&r.g.MaxEntries.Most, &r.entriesPer, &r.renew, &r.renewed, &r.g.Version}
+		&r.g.MaxEntries.Most, &r.entriesPer, &r.renew, &r.renewed, &r.approved, &r.g.ApprovedBy, &r.authors, &r.g.Version}
 	return r
 }
 
@@ -338,6 +351,7 @@ func (r *grantReader) read(from row) (policy.Grant, error) {
 	g.Idle, g.MaxEntries.Per = time.Duration(r.idle)*time.Microsecond, time.Duration(r.entriesPer)*time.Microsecond
 	g.Renew, g.Renewed = time.Duration(r.renew)*time.Microsecond, moment(r.renewed)
 	g.Start, g.End, g.Revoked, g.Created = moment(r.starts), moment(r.ends), moment(r.revoked), moment(r.created)
+	g.Approved = moment(r.approved)
 	var err error
 	if g.From, err = parsePrefix(r.source); err != nil {
 		return policy.Grant{}, fmt.Errorf("grant %d: %w", r.id, err)
@@ -346,7 +360,8 @@ func (r *grantReader) read(from row) (policy.Grant, error) {
 		return policy.Grant{}, fmt.Errorf("grant %d: %w", r.id, err)
 	}
 	g.Protocols, _ = known(r.knownProtocols, r.protocols, asLines[policy.Protocol])
-	g.Logins, _ = known(r.knownLogins, r.logins, asLines[string])
+	g.Logins, _ = known(r.knownNames, r.logins, asLines[string])
+	g.Authors, _ = known(r.knownNames, r.authors, asLines[string])
 	return *g, nil
 }
 

@@ -16,6 +16,8 @@ const (
 	PersonGroup Kind = "person"
 )
 
+const groupColumns = "id, name, description, sensitive, version"
+
 func (k Kind) check() error {
 	if k != ServerGroup && k != PersonGroup {
 		return refuse(ErrInvalid, "%q is no kind of group: use %q or %q", k, ServerGroup, PersonGroup)
@@ -41,11 +43,11 @@ func (s *Store) CreateGroup(ctx context.Context, by string, k Kind, g policy.Gro
 		_, err = tx.ExecContext(ctx, "INSERT INTO member_groups (id, kind, name, description) VALUES ($1, $2, $3, $4)",
 			g.ID, k, g.Name, g.Description)
 		if err == nil {
-			err = touch(ctx, tx, "member_groups", g.ID, by)
+			g.Version, err = touched(ctx, tx, "member_groups", g.ID, by)
 		}
 		return deed{
 			action: "group.create", object: string(k) + " group " + g.Name, detail: "created",
-			became: groupFact{ID: g.ID, Kind: k, Name: g.Name, Description: g.Description},
+			became: knownGroup(k, g),
 		}, err
 	})
 	if err != nil {
@@ -63,6 +65,9 @@ func checkGroup(k Kind, g policy.Group) error {
 	}
 	if len(g.Members)+len(g.Groups) > 0 {
 		return refuse(ErrInvalid, "group %s is to be created with members: create it empty and add them", g.Name)
+	}
+	if g.Sensitive {
+		return refuse(ErrInvalid, "group %s is to be created as a sensitive one: create it, then mark it", g.Name)
 	}
 	return checkOptional("description of "+g.Name, g.Description, maxText)
 }
@@ -179,9 +184,9 @@ func (m membership) refuseCycle(ctx context.Context, tx *sql.Tx, k Kind) error {
 
 func groupOf(ctx context.Context, tx *sql.Tx, k Kind, id policy.GroupID) (policy.Group, error) {
 	return one(ctx, tx, readGroup, refuse(ErrNotFound, "there is no %s group with the id %q", k, id),
-		"SELECT id, name, description FROM member_groups WHERE kind = $1 AND id = $2", k, id)
+		"SELECT "+groupColumns+" FROM member_groups WHERE kind = $1 AND id = $2", k, id)
 }
 
 func readGroup(r row) (g policy.Group, err error) {
-	return g, r.Scan(&g.ID, &g.Name, &g.Description)
+	return g, r.Scan(&g.ID, &g.Name, &g.Description, &g.Sensitive, &g.Version)
 }

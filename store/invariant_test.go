@@ -143,6 +143,10 @@ func (a *admin) server() {
 			a.maintain(id)
 			return
 		}
+		if rapid.Bool().Draw(a.T, "sensitive") {
+			a.done(a.s.SetServerSensitive(a.t.Context(), "root", id, a.seen(), rapid.Bool().Draw(a.T, "on")))
+			return
+		}
 		a.done(a.s.DisableServer(a.t.Context(), "root", id, a.seen(), rapid.Bool().Draw(a.T, "disabled")))
 		return
 	}
@@ -175,7 +179,9 @@ func (a *admin) group() {
 	} else {
 		inner = ""
 	}
-	switch outer := pick(a, "outer", groups, groupID); rapid.IntRange(0, 3).Draw(a.T, "do") {
+	switch outer := pick(a, "outer", groups, groupID); rapid.IntRange(0, 4).Draw(a.T, "do") {
+	case 4:
+		a.done(a.s.SetGroupSensitive(ctx, "root", outer, a.seen(), rapid.Bool().Draw(a.T, "on")))
 	case 0:
 		_, err := a.s.CreateGroup(ctx, "root", k, policy.Group{Name: rapid.StringMatching(`[a-d]`).Draw(a.T, "name")})
 		a.done(err)
@@ -190,7 +196,9 @@ func (a *admin) grant() {
 	ctx, f := a.t.Context(), a.facts()
 	id := pick(a, "grant", f.Grants, grantID)
 	when := time.Unix(1_800_000_000+rapid.Int64Range(-5, 5).Draw(a.T, "when"), 0)
-	switch rapid.IntRange(0, 3).Draw(a.T, "do") {
+	switch rapid.IntRange(0, 4).Draw(a.T, "do") {
+	case 4:
+		a.done(a.s.ApproveGrant(ctx, rapid.SampledFrom([]string{"root", "anna", "anna"}).Draw(a.T, "by"), id, a.seen(), when))
 	case 0:
 		a.done(a.s.RevokeGrant(ctx, "root", id, when))
 	case 1:

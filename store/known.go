@@ -44,6 +44,7 @@ type serverFact struct {
 	Disabled bool            `json:"disabled"`
 
 	Maintenance *maintenanceFact `json:"maintenance,omitempty"`
+	Sensitive   bool             `json:"sensitive,omitempty"`
 }
 
 type maintenanceFact struct {
@@ -59,6 +60,7 @@ type groupFact struct {
 	Kind        Kind           `json:"kind"`
 	Name        string         `json:"name"`
 	Description string         `json:"description,omitempty"`
+	Sensitive   bool           `json:"sensitive,omitempty"`
 }
 
 // A memberFact is one membership, not a whole group: of a group with thousands
@@ -86,6 +88,8 @@ type grantFact struct {
 	Sessions   int               `json:"max_sessions,omitempty"`
 	Entries    string            `json:"max_entries,omitempty"`
 	Renew      string            `json:"renew,omitempty"`
+	Approved   time.Time         `json:"approved,omitzero"`
+	ApprovedBy string            `json:"approved_by,omitempty"`
 }
 
 // A hostKeyFact is a public key.
@@ -124,11 +128,15 @@ func knownAddress(person string, a policy.Address) addressFact {
 }
 
 func knownServer(v policy.Server) serverFact {
-	fact := serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled}
+	fact := serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled, Sensitive: v.Sensitive}
 	if m := v.Maintenance; m != nil {
 		fact.Maintenance = &maintenanceFact{m.From, m.Clear, m.Until, m.Exempt, m.Reason}
 	}
 	return fact
+}
+
+func knownGroup(k Kind, g policy.Group) groupFact {
+	return groupFact{ID: g.ID, Kind: k, Name: g.Name, Description: g.Description, Sensitive: g.Sensitive}
 }
 
 // knownGrant looks the names up of who and where.
@@ -138,6 +146,7 @@ func knownGrant(ctx context.Context, tx *sql.Tx, g policy.Grant) (grantFact, err
 		ID: g.ID, Who: who, Where: where, Protocols: g.Protocols, Logins: g.Logins, From: prefixText(g.From),
 		Start: g.Start, End: g.End, Reason: g.Reason, Revoked: g.Revoked, CreatedBy: g.CreatedBy,
 		Idle: durationText(g.Idle), Sessions: g.MaxSessions, Entries: g.MaxEntries.String(), Renew: durationText(g.Renew),
+		Approved: g.Approved, ApprovedBy: g.ApprovedBy,
 	}
 	if g.Forwarding != 0 {
 		fact.Forwarding = g.Forwarding.String()

@@ -9,7 +9,7 @@ import (
 )
 
 const serverColumns = `id, name, prefix, ssh_port, rdp_port, disabled,
-	kept_from, kept_clear, kept_until, kept_exempt, kept_reason, version`
+	kept_from, kept_clear, kept_until, kept_exempt, kept_reason, sensitive, version`
 
 // AddServer adds a server and gives its id. Its prefix may lie within that of
 // another server, or around it, but only a disabled one may have the same.
@@ -23,6 +23,9 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 	if v.Maintenance != nil {
 		return policy.Server{}, refuse(ErrInvalid, "server %s is to be added under maintenance: add it, then maintain it", v.Name)
 	}
+	if v.Sensitive {
+		return policy.Server{}, refuse(ErrInvalid, "server %s is to be added as a sensitive one: add it, then mark it", v.Name)
+	}
 	v.ID = policy.ServerID(newID())
 	err := s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		taken, err := number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM servers WHERE name = $1", v.Name))
@@ -35,7 +38,7 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 		if err := serverPrefixFree(ctx, tx, v); err != nil {
 			return deed{}, err
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, '', '', 0)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, '', '', false, 0)",
 			v.ID, v.Name, prefixText(v.Prefix), v.SSHPort, v.RDPPort, v.Disabled)
 		if err != nil {
 			return deed{}, err
@@ -116,7 +119,7 @@ func readServer(r row) (v policy.Server, err error) {
 	var prefix, exempt, reason string
 	var from, clear, until int64
 	if err := r.Scan(&v.ID, &v.Name, &prefix, &v.SSHPort, &v.RDPPort, &v.Disabled,
-		&from, &clear, &until, &exempt, &reason, &v.Version); err != nil {
+		&from, &clear, &until, &exempt, &reason, &v.Sensitive, &v.Version); err != nil {
 		return v, err
 	}
 	if from != 0 {

@@ -30,6 +30,7 @@ type House interface {
 	Groups
 	Grants
 	Templates
+	Approvals
 	Inside
 	Records
 	Videos

@@ -32,14 +32,19 @@ type Grant struct {
 	CreatedBy     string     `json:"created_by,omitempty"`   //
 	Version       int64      `json:"version"`                // goes back with a change, see NewEnd
 
-	// Whether the grant serves at this moment, by its times alone: a denial
-	// with its sentence, or until when.
+	// Whether the grant serves at this moment, whoever comes: a denial with its
+	// sentence, or until when.
 	Denial   string    `json:"denial,omitempty"`
 	Sentence string    `json:"sentence,omitempty"`
 	Until    time.Time `json:"until,omitzero"`
 
 	// When somebody entered under it last: only where GrantFilter.Unused asks.
 	LastUsed time.Time `json:"last_used,omitzero"`
+	// Four eyes: a grant that waits does not serve for sensitive servers.
+	Waits      bool      `json:"waits,omitempty"` // for approval: it reaches a sensitive server, and is not over
+	Approved   time.Time `json:"approved,omitzero"`
+	ApprovedBy string    `json:"approved_by,omitempty"`
+	Authors    []string  `json:"authors,omitempty"` // who made it and extended it since it was approved: none of them approves it
 
 	// What the admin should know about the change just made.
 	DefaultLength bool     `json:"default_length,omitempty"` // no length was given
@@ -96,4 +101,6 @@ type GrantFilter struct {
 	Person string `query:"person"` // grants that reach this person, through groups too
 	Active bool   `query:"active"` // neither ended nor revoked
 	Unused string `query:"unused"` // "30d": active, older than that, and nobody has entered under them for so long
+
+	Waiting bool `query:"waiting"` // for approval
 }

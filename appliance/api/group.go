@@ -16,6 +16,9 @@ type Group struct {
 	Description string   `json:"description,omitempty"`
 	Members     []string `json:"members"` // persons or servers
 	Groups      []string `json:"groups"`  // groups inside this one
+
+	Sensitive bool  `json:"sensitive,omitempty"` // grants for its servers need approval
+	Version   int64 `json:"version"`             // goes back with a change, see Sensitivity
 }
 
 // NewGroup asks for a group.

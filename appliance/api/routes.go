@@ -25,6 +25,7 @@ var routes = slices.Concat(
 	credentialRoutes,
 	alertRoutes,
 	videoRoutes,
+	approvalRoutes,
 )
 
 var personRoutes = []route{

@@ -168,8 +168,8 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.RemoveMember(ctx, PersonGroup, "x", Member{awkward})
 			return err
 		},
-		"Grants[{Person:x Active:true Unused:30d}]": func(ctx context.Context, h House) error {
-			_, err := h.Grants(ctx, GrantFilter{"x", true, "30d"})
+		"Grants[{Person:x Active:true Unused:30d Waiting:true}]": func(ctx context.Context, h House) error {
+			_, err := h.Grants(ctx, GrantFilter{"x", true, "30d", true})
 			return err
 		},
 		"Grant[1]": func(ctx context.Context, h House) error { _, err := h.Grant(ctx, "1"); return err },
@@ -186,6 +186,18 @@ func calls() map[string]func(context.Context, House) error {
 		},
 		"SetGrantEnd[1 {Version:3 Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false NoRenew:false}]": func(ctx context.Context, h House) error {
 			_, err := h.SetGrantEnd(ctx, "1", NewEnd{Version: 3, By: "1h"})
+			return err
+		},
+		"SetServerSensitive[x {Version:2 Sensitive:true}]": func(ctx context.Context, h House) error {
+			_, err := h.SetServerSensitive(ctx, "x", Sensitivity{2, true})
+			return err
+		},
+		"SetGroupSensitive[" + awkward + " {Version:2 Sensitive:false}]": func(ctx context.Context, h House) error {
+			_, err := h.SetGroupSensitive(ctx, awkward, Sensitivity{2, false})
+			return err
+		},
+		"ApproveGrant[1 {Version:7}]": func(ctx context.Context, h House) error {
+			_, err := h.ApproveGrant(ctx, "1", Approval{7})
 			return err
 		},
 		"RevokeGrant[1]":  func(ctx context.Context, h House) error { _, err := h.RevokeGrant(ctx, "1"); return err },

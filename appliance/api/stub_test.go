@@ -141,6 +141,15 @@ func (s *stub) RevokeGrant(ctx context.Context, id string) (Grant, error) {
 func (s *stub) GrantHistory(ctx context.Context, id string) ([]Change, error) {
 	return nil, s.saw(ctx, "GrantHistory", id)
 }
+func (s *stub) SetServerSensitive(ctx context.Context, name string, x Sensitivity) (Server, error) {
+	return Server{}, s.saw(ctx, "SetServerSensitive", name, x)
+}
+func (s *stub) SetGroupSensitive(ctx context.Context, name string, x Sensitivity) (Group, error) {
+	return Group{}, s.saw(ctx, "SetGroupSensitive", name, x)
+}
+func (s *stub) ApproveGrant(ctx context.Context, id string, a Approval) (Grant, error) {
+	return Grant{}, s.saw(ctx, "ApproveGrant", id, a)
+}
 func (s *stub) Stays(ctx context.Context, f StayFilter) ([]Stay, error) {
 	return nil, s.saw(ctx, "Stays", f)
 }

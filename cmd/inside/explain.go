@@ -85,6 +85,8 @@ func (c *cli) explain(e api.Explanation) error {
 func limits(g api.Weighed) string {
 	var parts []string
 	switch {
+	case g.Denial == string(policy.NotApproved):
+		parts = append(parts, "waits for approval by another admin: inside grant approve "+g.Grant)
 	case g.Sentence != "":
 		parts = append(parts, g.Sentence)
 	case g.Ends == string(policy.ScheduleClosed):

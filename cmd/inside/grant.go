@@ -24,7 +24,7 @@ func (c *cli) grantCommand() *cobra.Command {
 	cmd := c.grantCreate("grant [PERSON] --server S|--group G", "let a person in somewhere for some time")
 	cmd.SuggestionsMinimumDistance = nearEnough
 	cmd.AddCommand(c.grantCreate("create [PERSON] --server S|--group G", "the same as inside grant PERSON …"),
-		c.grantList(), c.grantShow(), c.grantExtend(), c.grantRevoke(), c.grantHistory())
+		c.grantList(), c.grantShow(), c.grantExtend(), c.grantRevoke(), c.grantApprove(), c.grantHistory())
 	return cmd
 }
 
@@ -248,6 +248,7 @@ func (c *cli) grantList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			waits := 0
 			l := list{head: []string{"ID", "WHO", "WHERE", "BY", "AS", "STATE", "END", "HOURS", "REASON"}}
 			if f.Unused != "" {
 				l.head = append(l.head, "LAST USED")
@@ -258,10 +259,17 @@ func (c *cli) grantList() *cobra.Command {
 					cells = append(cells, lastUse(g))
 				}
 				l.add(cells...)
+				if g.Waits {
+					waits++
+				}
+			}
+			if waits > 0 && !c.json && !c.csv {
+				c.note(count(waits, "grant") + " waiting for approval by another admin: inside grant approve ID")
 			}
 			return c.list(grants, l)
 		},
 	}
+	cmd.Flags().BoolVar(&f.Waiting, "waiting", false, "only those that wait for approval by another admin")
 	cmd.Flags().BoolVar(&f.Active, "active", false, "leave out what is over: expired and revoked")
 	cmd.Flags().StringVar(&f.Unused, "unused", "", "only those in force under which nobody has entered for so long: 30d")
 	c.completeFlag(cmd, "unused", fixed("30d", "90d", "180d"))
@@ -275,7 +283,12 @@ func lastUse(g api.Grant) any {
 	return g.LastUsed
 }
 
-func grantState(g api.Grant) string { return firstOf(g.Denial, "serves") }
+func grantState(g api.Grant) string {
+	if g.Waits {
+		return "waits for approval"
+	}
+	return firstOf(g.Denial, "serves")
+}
 
 // listedState says too what a list has no column for.
 func listedState(g api.Grant) string {
@@ -317,6 +330,8 @@ func (c *cli) grantShow() *cobra.Command {
 			most, period := often(g.MaxEntries)
 			f.add("entries", yes(g.MaxEntries != "", "at most "+most+" of a person in any "+period))
 			f.add("state", grantState(g))
+			f.add("approval", g.Waiting())
+			f.add("approved", yes(!g.Approved.IsZero(), clock(g.Approved)+" by "+g.ApprovedBy))
 			f.add("serves until", g.Until)
 			f.add("revoked", g.Revoked)
 			f.add("reason", g.Reason)
@@ -332,7 +347,10 @@ func (c *cli) grantExtend() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "extend ID --duration D|--by D|--until T|--permanent|--no-renew",
 		Short: "give a grant another end, later or earlier; running sessions follow",
-		Args:  args(1, 1), ValidArgsFunction: c.complete(c.grantIDs),
+		Long: `Gives a grant another end. Running sessions follow. A later end of a grant for
+a server that needs approval must be approved by another admin: until then the
+grant does not serve there, and sessions there end.`,
+		Args: args(1, 1), ValidArgsFunction: c.complete(c.grantIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if e.Until, err = parseWhen("--until", until, time.Local, time.Now()); err != nil {

@@ -11,9 +11,13 @@ func (c *cli) groupCommand(k api.Kind) *cobra.Command {
 	if k == api.PersonGroup {
 		what, member = "persons", "PERSON"
 	}
-	return noun(string(k), "groups of "+what+"; groups may hold groups",
+	cmd := noun(string(k), "groups of "+what+"; groups may hold groups",
 		c.groupCreate(k), c.groupList(k), c.groupShow(k),
 		c.groupMember(k, "add", member, "added to"), c.groupMember(k, "remove", member, "removed from"))
+	if k == api.ServerGroup {
+		cmd.AddCommand(c.approvalSwitch("group", c.groupNames(k), c.groupSensitive))
+	}
+	return cmd
 }
 
 func (c *cli) groupCreate(k api.Kind) *cobra.Command {
@@ -63,6 +67,7 @@ func (c *cli) groupShow(k api.Kind) *cobra.Command {
 			f.add("description", g.Description)
 			f.add("members", g.Members)
 			f.add("groups", g.Groups)
+			f.add("approval", yes(g.Sensitive, "needed"))
 			return f.print(c.out)
 		},
 	}

@@ -12,6 +12,7 @@ func (c *cli) serverCommand() *cobra.Command {
 		c.serverSwitch("disable", "let nobody in there any more", true),
 		c.serverSwitch("enable", "undo disable", false),
 		c.serverMaintenance(),
+		c.approvalSwitch("server", c.serverNames, c.serverSensitive),
 		c.hostKeyCommand(),
 	)
 }
@@ -79,6 +80,7 @@ func (c *cli) serverShow() *cobra.Command {
 			f.add("rdp port", port(s.RDPPort))
 			f.add("state", serverState(s))
 			f.add("groups", s.Groups)
+			f.add("approval", yes(s.NeedsApproval, firstOf(yes(s.Sensitive, "needed"), "needed, as a group of it is sensitive")))
 			if m := s.Maintenance; m != nil {
 				f.add("maintenance from", m.From)
 				f.add("sessions end", m.Clear)

@@ -169,6 +169,8 @@ func (t *table) server(args []string) error {
 		switch {
 		case option == "disabled":
 			s.Disabled = true
+		case option == "sensitive":
+			s.Sensitive = true
 		case key == "maintenance":
 			if s.Maintenance, err = maintenance(value); err != nil {
 				return err
@@ -209,7 +211,9 @@ func maintenance(value string) (*policy.Maintenance, error) {
 func group(args []string) policy.Group {
 	g := policy.Group{ID: policy.GroupID(args[0]), Name: args[0]}
 	for _, member := range args[1:] {
-		if name, isGroup := strings.CutPrefix(member, "@"); isGroup {
+		if member == "!sensitive" {
+			g.Sensitive = true
+		} else if name, isGroup := strings.CutPrefix(member, "@"); isGroup {
 			g.Groups = append(g.Groups, policy.GroupID(name))
 		} else {
 			g.Members = append(g.Members, member)
@@ -257,6 +261,8 @@ func limit(g *policy.Grant, option string) (err error) {
 		g.End, err = time.Parse(time.RFC3339Nano, value)
 	case "revoked":
 		g.Revoked, err = time.Parse(time.RFC3339Nano, value)
+	case "approved":
+		g.Approved, err = time.Parse(time.RFC3339Nano, value)
 	case "schedule":
 		windows, zone, _ := strings.Cut(value, " in ")
 		var s policy.Schedule

@@ -37,7 +37,7 @@ var grants = []proof{
 		if g.ID != "1" || g.CreatedBy != by || time.Since(g.Created) > time.Minute {
 			s.Errorf("grant %q created by %q at %s", g.ID, g.CreatedBy, g.Created)
 		}
-		asked.ID, asked.Created, asked.CreatedBy, asked.Version = g.ID, g.Created, g.CreatedBy, 3
+		asked.ID, asked.Created, asked.CreatedBy, asked.Authors, asked.Version = g.ID, g.Created, g.CreatedBy, []string{by}, 3
 		s.same(g, asked)
 		s.same(s.facts().Grants, []policy.Grant{g})
 	}},

@@ -60,7 +60,8 @@ var groups = []proof{
 		})
 		s.unchanged(func() { s.check(s.AddMember(s.ctx, by, store.PersonGroup, all.ID, "", ops.ID)) })
 
-		all.Groups = []policy.GroupID{ops.ID}
+		all.Groups, all.Version = []policy.GroupID{ops.ID}, 9
+		ops.Version, prod.Version = 8, 10
 		ops.Members = []string{string(alice.ID), string(bob.ID)}
 		slices.Sort(ops.Members)
 		prod.Members = []string{string(db.ID)}
@@ -72,6 +73,7 @@ var groups = []proof{
 		})
 		s.check(s.RemoveMember(s.ctx, by, store.PersonGroup, all.ID, "", ops.ID))
 		all.Groups, ops.Members = nil, []string{string(bob.ID)}
+		all.Version, ops.Version = 12, 11
 		s.same(s.facts().PersonGroups, []policy.Group{all, ops})
 	}},
 	{"a membership that cannot be is refused", func(s *subject) {
