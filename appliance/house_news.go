@@ -21,8 +21,9 @@ func (h *House) News(ctx context.Context, f api.NewsFilter) (iter.Seq2[api.News,
 			return nil, invalid("", "there is no kind of news %.40q: kinds are %s", k, strings.Join(api.NewsKinds, ", "))
 		}
 	}
+	news := h.Bus.Listen(ctx, f.After, kinds)
 	return func(yield func(api.News, error) bool) {
-		for n := range h.Bus.Listen(ctx, f.After, kinds) {
+		for n := range news {
 			if !yield(n, nil) {
 				return
 			}

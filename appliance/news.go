@@ -68,10 +68,12 @@ func (b *Bus) id(n uint64) string { return b.epoch + "-" + strconv.FormatUint(n,
 
 // Listen yields what is told from now on, or what was told since the piece
 // with the id after, until ctx ends; no kinds are all kinds. In silence it
-// yields a pulse now and then.
+// yields a pulse now and then. Now is when Listen is called: whoever tells a
+// peer afterwards that it listens has promised nothing that is lost.
 func (b *Bus) Listen(ctx context.Context, after string, kinds []string) iter.Seq[api.News] {
+	from, known := b.find(after)
 	return func(yield func(api.News) bool) {
-		seen, known := b.find(after)
+		seen := from
 		if !known && !yield(b.reset(seen, 0)) {
 			return
 		}

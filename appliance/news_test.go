@@ -156,3 +156,17 @@ func TestTellingWaitsForNobody(t *testing.T) {
 	close(stuck)
 	wg.Wait()
 }
+
+// A stream tells its peer that it has begun before it is first asked for a
+// piece: what is told in between is not lost.
+func TestWhatIsToldBetweenListeningAndHearingIsHeard(t *testing.T) {
+	b := NewBus(time.Now)
+	news := b.Listen(t.Context(), "", nil)
+	b.Tell(api.NewsFacts, api.Facts{Revision: 7})
+	for n := range news {
+		if n.Kind != api.NewsFacts {
+			t.Errorf("heard %+v", n)
+		}
+		return
+	}
+}
