@@ -441,7 +441,9 @@ func checkStanding(t *rapid.T, f policy.Facts, book *policy.Book, g *policy.Gran
 		t.Fatalf("Standing(%s, %s) = %s, %q, want %s, %q", g.ID, now, until, denial, wantUntil, wantDenial)
 	}
 	some := slices.ContainsFunc(f.ServerGroups, func(inner policy.Group) bool {
-		return inner.Sensitive && slowWithin(f.ServerGroups, g.ServerGroup, inner.ID)
+		return slowWithin(f.ServerGroups, g.ServerGroup, inner.ID) && slices.ContainsFunc(f.ServerGroups, func(around policy.Group) bool {
+			return around.Sensitive && slowWithin(f.ServerGroups, around.ID, inner.ID)
+		})
 	})
 	for i := range f.Servers {
 		s := &f.Servers[i]
