@@ -3,50 +3,26 @@ package recording
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pawelmojski/inside/proxy/recording/internal/childtest"
 )
 
-// Some tests need a second process: to kill it, to follow from it, or to give
-// it a disk that is full. It is this test binary again, told by childEnv what
-// to be.
-const childEnv = "INSIDE_RECORDING_CHILD"
-
+// Some tests need a second process, to kill it or to give it a disk that is
+// full: see package childtest.
 func TestMain(m *testing.M) {
-	children := map[string]func(dir string) error{
-		"writer": childWriter, "follower": childFollower, "full": childFull,
-	}
-	if child := children[os.Getenv(childEnv)]; child != nil {
-		if err := child(os.Args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
-func child(t testing.TB, what, dir string) *exec.Cmd {
-	t.Helper()
-	exe, err := os.Executable()
-	must(t, err)
-	c := exec.CommandContext(t.Context(), exe, dir)
-	c.Env = append(os.Environ(), childEnv+"="+what)
-	c.Stderr = os.Stderr
-	return c
+	childtest.Main(m, map[string]func(dir string) error{"writer": childWriter, "follower": childFollower, "full": childFull})
 }
 
 // stream is what a child writes: bytes that are sometimes text and sometimes
@@ -84,7 +60,7 @@ func childWriter(dir string) error {
 			return err
 		}
 		n += uint64(len(p))
-		if _, err := os.Stdout.Write(binary.BigEndian.AppendUint64(nil, n)); err != nil {
+		if err := childtest.Report(n); err != nil {
 			return err
 		}
 	}
@@ -98,28 +74,7 @@ func TestWhatWasShownIsOnDiskAfterKill9(t *testing.T) {
 	for i := range kills {
 		dir := filepath.Join(t.TempDir(), strconv.Itoa(i))
 		must(t, os.Mkdir(dir, 0o700))
-		c := child(t, "writer", dir)
-		out, err := c.StdoutPipe()
-		must(t, err)
-		must(t, c.Start())
-		// The kill comes while the child writes: after a number of reports
-		// that nobody chose, read as they come.
-		shown := uint64(0)
-		var b [8]byte
-		for range 1 + rand.IntN(400) {
-			if _, err := io.ReadFull(out, b[:]); err != nil {
-				t.Fatal(err)
-			}
-			shown = binary.BigEndian.Uint64(b[:])
-		}
-		must(t, c.Process.Kill())
-		for { // what it still said before it died
-			if _, err := io.ReadFull(out, b[:]); err != nil {
-				break
-			}
-			shown = binary.BigEndian.Uint64(b[:])
-		}
-		c.Wait()
+		shown := childtest.Kill(t, dir, 400)
 		checkKilled(t, dir, uint64(i), shown)
 	}
 }
@@ -188,7 +143,7 @@ func TestAnotherProcessFollowsToTheEnd(t *testing.T) {
 	defer root.Close()
 	w := create(t, root, "0.cast")
 	must(t, w.Output([]byte("one ")))
-	c := child(t, "follower", dir)
+	c := childtest.Command(t, "follower", dir)
 	var got bytes.Buffer
 	c.Stdout = &got
 	must(t, c.Start())
@@ -204,7 +159,7 @@ func TestAnotherProcessFollowsToTheEnd(t *testing.T) {
 func TestFollowingEndsWhenTheWriterIsGone(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "3")
 	must(t, os.Mkdir(dir, 0o700))
-	c := child(t, "writer", dir)
+	c := childtest.Command(t, "writer", dir)
 	out, err := c.StdoutPipe()
 	must(t, err)
 	must(t, c.Start())
@@ -238,10 +193,7 @@ func TestFollowingEndsWhenTheWriterIsGone(t *testing.T) {
 // childFull records on a file system of its own that has 256 KiB. The mount
 // is private to this process and goes with it.
 func childFull(dir string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("making mounts private: %w", err)
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+	if err := childtest.SmallDisk(dir, "256k"); err != nil {
 		return fmt.Errorf("mounting: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -305,7 +257,7 @@ func childFull(dir string) error {
 	if err := root.WriteFile("make-room", nil, 0o600); err != nil {
 		return err
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=1m"); err != nil {
+	if err := childtest.GrowDisk(dir, "1m"); err != nil {
 		return fmt.Errorf("remounting: %w", err)
 	}
 	for what, err := range map[string]error{
@@ -343,13 +295,4 @@ func childFull(dir string) error {
 	return nil
 }
 
-func TestAFullDiskEndsTheRecording(t *testing.T) {
-	c := child(t, "full", t.TempDir())
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	must(t, c.Run())
-}
+func TestAFullDiskEndsTheRecording(t *testing.T) { childtest.RunWithMounts(t, "full") }

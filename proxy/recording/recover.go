@@ -76,10 +76,10 @@ func recoverFile(root *os.Root, name string) (Recovery, error) {
 		}
 	}
 	out := Recovery{Cut: info.Size() - good}
-	if err := moveTail(root, strings.TrimSuffix(name, ".cast")+".torn", cast, good); err != nil {
+	if err := ondisk.MoveTail(root, strings.TrimSuffix(name, ".cast")+".torn", cast, good); err != nil {
 		return Recovery{}, err
 	}
-	if err := moveTail(root, side+".torn", idx, w.records); err != nil {
+	if err := ondisk.MoveTail(root, side+".torn", idx, w.records); err != nil {
 		return Recovery{}, err
 	}
 	if out.Size, err = endRecovered(cast, idx, w, good, last); err != nil {
@@ -142,27 +142,6 @@ func lastTime(cast *os.File, size int64) (time.Duration, error) {
 	}
 	b = bytes.TrimSuffix(b, []byte{'\n'})
 	return lineTime(b[bytes.LastIndexByte(b, '\n')+1:]), nil
-}
-
-// moveTail moves what stands behind good in f, if anything, to a file of its
-// own.
-func moveTail(root *os.Root, name string, f *os.File, good int64) error {
-	info, err := f.Stat()
-	if err != nil || info.Size() <= good {
-		return err
-	}
-	torn, err := ondisk.Open(root, name, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(torn, io.NewSectionReader(f, good, math.MaxInt64-good))
-	if err == nil {
-		err = torn.Sync()
-	}
-	if err = errors.Join(err, torn.Close()); err != nil {
-		return err
-	}
-	return f.Truncate(good)
 }
 
 // endRecovered appends the marker and brings the sidecar to its end.

@@ -217,18 +217,13 @@ func (w *Writer) finish() (int64, error) {
 // backwards, whatever the clock on the wall does.
 func (w *Writer) now() time.Duration { return w.ahead + time.Since(w.start) }
 
-// write hands complete lines to the kernel. A line that was written in part,
-// as on a full disk, is taken back: nobody was shown what it holds.
+// write hands complete lines to the kernel, or none.
 func (w *Writer) write(b []byte) error {
-	if _, err := w.cast.Write(b); err != nil {
+	if err := ondisk.Append(w.cast, b, w.size); err != nil {
 		w.err = fmt.Errorf("recording %s: %w", w.name, err)
-		if e := w.cast.Truncate(w.size); e != nil {
-			w.err = errors.Join(w.err, e)
-		}
 		return w.err
 	}
 	w.size += int64(len(b))
-	ondisk.Appended.Add(int64(len(b)))
 	if !w.dirty {
 		w.dirty = true
 		ondisk.Commit(w)

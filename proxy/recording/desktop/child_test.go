@@ -1,20 +1,15 @@
 package desktop
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,35 +17,16 @@ import (
 
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/internal/childtest"
 )
 
 // Some tests need a second process, to kill it or to give it a disk that is
-// full. It is this test binary again, told by childEnv what to be.
-const childEnv = "INSIDE_DESKTOP_CHILD"
-
+// full: see package childtest.
 func TestMain(m *testing.M) {
-	children := map[string]func(dir string) error{"writer": childWriter, "full": childFull}
-	if child := children[os.Getenv(childEnv)]; child != nil {
-		if err := child(os.Args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
+	childtest.Main(m, map[string]func(dir string) error{"writer": childWriter, "full": childFull})
 }
 
 func sha(b []byte) [sha256.Size]byte { return sha256.Sum256(b) }
-
-func child(t testing.TB, what, dir string) *exec.Cmd {
-	t.Helper()
-	exe, err := os.Executable()
-	must(t, err)
-	c := exec.CommandContext(t.Context(), exe, dir)
-	c.Env = append(os.Environ(), childEnv+"="+what)
-	c.Stderr = os.Stderr
-	return c
-}
 
 // newChildUser begins to record in dir, whose name is the seed.
 func newChildUser(dir string) (*user, error) {
@@ -89,7 +65,7 @@ func childWriter(dir string) error {
 		if n%23 == 0 {
 			u.w.Round()
 		}
-		if _, err := os.Stdout.Write(binary.BigEndian.AppendUint64(nil, n)); err != nil {
+		if err := childtest.Report(n); err != nil {
 			return err
 		}
 	}
@@ -103,27 +79,7 @@ func TestWhatWasShownIsOnDiskAfterKill9(t *testing.T) {
 	for i := range kills {
 		dir := filepath.Join(t.TempDir(), strconv.Itoa(i))
 		must(t, os.Mkdir(dir, 0o700))
-		c := child(t, "writer", dir)
-		out, err := c.StdoutPipe()
-		must(t, err)
-		must(t, c.Start())
-		in := bufio.NewReaderSize(out, 16)
-		shown := uint64(0)
-		var b [8]byte
-		for range 1 + rand.IntN(300) {
-			if _, err := io.ReadFull(in, b[:]); err != nil {
-				t.Fatal(err)
-			}
-			shown = binary.BigEndian.Uint64(b[:])
-		}
-		must(t, c.Process.Kill())
-		for { // what it still said before it died
-			if _, err := io.ReadFull(in, b[:]); err != nil {
-				break
-			}
-			shown = binary.BigEndian.Uint64(b[:])
-		}
-		c.Wait()
+		shown := childtest.Kill(t, dir, 300)
 		checkKilled(t, dir, uint64(i), shown)
 	}
 }
@@ -173,10 +129,7 @@ func checkKilled(t *testing.T, dir string, seed, n uint64) {
 // childFull records on a file system of its own that has 1 MiB. The mount is
 // private to this process and goes with it.
 func childFull(dir string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("making mounts private: %w", err)
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+	if err := childtest.SmallDisk(dir, "1m"); err != nil {
 		return fmt.Errorf("mounting: %w", err)
 	}
 	u, err := newChildUser(dir)
@@ -208,7 +161,7 @@ func childFull(dir string) error {
 	if !errors.Is(err, unix.ENOSPC) {
 		return fmt.Errorf("an event on a full disk: %w", err)
 	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size=8m"); err != nil {
+	if err := childtest.GrowDisk(dir, "8m"); err != nil {
 		return fmt.Errorf("remounting: %w", err)
 	}
 	for what, err := range map[string]error{"notice": u.w.Notice("x"), "keyframe": u.w.Keyframe(u.s), "close": u.w.Close("x")} {
@@ -237,13 +190,4 @@ func childFull(dir string) error {
 	return nil
 }
 
-func TestAFullDiskEndsTheRecording(t *testing.T) {
-	c := child(t, "full", t.TempDir())
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if os.Geteuid() != 0 {
-		c.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		c.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-		c.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-	}
-	must(t, c.Run())
-}
+func TestAFullDiskEndsTheRecording(t *testing.T) { childtest.RunWithMounts(t, "full") }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"time"
 
@@ -113,7 +112,7 @@ func recoverFile(root *os.Root, name string) (r recording.Recovery, err error) {
 		return r, err
 	}
 	r.Cut = info.Size() - w.Size
-	if err := moveTail(root, name+".torn", f, w.Size); err != nil {
+	if err := ondisk.MoveTail(root, name+".torn", f, w.Size); err != nil {
 		return r, err
 	}
 	if w.Size == 0 { // without a header there is nothing to end
@@ -161,27 +160,6 @@ func Ended(root *os.Root, name string) (e recording.Ending, ended bool, err erro
 		return e, false, nil
 	}
 	return recording.Ending{Size: info.Size(), Head: head, Recovered: rec.Kind == kindCrashed}, true, nil
-}
-
-// moveTail moves what stands behind good in f, if anything, to a file of its
-// own.
-func moveTail(root *os.Root, name string, f *os.File, good int64) error {
-	info, err := f.Stat()
-	if err != nil || info.Size() <= good {
-		return err
-	}
-	torn, err := ondisk.Open(root, name, os.O_WRONLY|os.O_APPEND|os.O_CREATE)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(torn, io.NewSectionReader(f, good, math.MaxInt64-good))
-	if err == nil {
-		err = torn.Sync()
-	}
-	if err = errors.Join(err, torn.Close()); err != nil {
-		return err
-	}
-	return f.Truncate(good)
 }
 
 // endRecovered appends what the tail holds, and the end.
@@ -252,5 +230,5 @@ func rescue(root *os.Root, tailFile string, gen int64, until time.Duration) (pla
 	}
 	// Behind the last entry may be one that was cut, or all of it belongs to
 	// a block that is in the file already.
-	return plain, first, last, moveTail(root, tailFile+".torn", tail, off)
+	return plain, first, last, ondisk.MoveTail(root, tailFile+".torn", tail, off)
 }

@@ -255,14 +255,13 @@ func makeBlock(kind byte, offset int64, at time.Duration, plain []byte, chain [s
 	return b, chain
 }
 
-// write hands whole blocks to the kernel, or takes them back.
+// write hands whole blocks to the kernel, or none.
 func (w *Writer) write(b []byte) error {
-	if _, err := w.file.Write(b); err != nil {
-		w.err = fmt.Errorf("recording %s: %w", w.name, errors.Join(err, w.file.Truncate(w.size)))
+	if err := ondisk.Append(w.file, b, w.size); err != nil {
+		w.err = fmt.Errorf("recording %s: %w", w.name, err)
 		return w.err
 	}
 	w.size += int64(len(b))
-	ondisk.Appended.Add(int64(len(b)))
 	return nil
 }
 
