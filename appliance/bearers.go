@@ -92,7 +92,7 @@ func (b *Bearers) Bearer(token string) (api.Actor, error) {
 		default:
 		}
 	}
-	return api.Actor{Name: "token:" + t.Name, Role: api.Role(t.Role)}, nil
+	return api.Actor{Name: t.Actor(), Role: api.Role(t.Role)}, nil
 }
 
 // Keep writes down when tokens were used, until ctx ends. What a database that

@@ -123,10 +123,14 @@ func slowHolds(groups []policy.Group, id policy.GroupID, member string) bool {
 	})
 }
 
-// slowSensitive asks the server and each group that holds it.
+// slowSensitive asks each server with all the addresses of this one, and each
+// group that holds it.
 func slowSensitive(f policy.Facts, s *policy.Server) bool {
-	return s.Sensitive || slices.ContainsFunc(f.ServerGroups, func(g policy.Group) bool {
-		return g.Sensitive && slowHolds(f.ServerGroups, g.ID, string(s.ID))
+	return slices.ContainsFunc(f.Servers, func(around policy.Server) bool {
+		return around.Prefix.Bits() <= s.Prefix.Bits() && around.Prefix.Overlaps(s.Prefix) &&
+			(around.Sensitive || slices.ContainsFunc(f.ServerGroups, func(g policy.Group) bool {
+				return g.Sensitive && slowHolds(f.ServerGroups, g.ID, string(around.ID))
+			}))
 	})
 }
 

@@ -2,8 +2,8 @@ package policy
 
 import "time"
 
-// Four eyes: a server that is sensitive, by itself or by a group that holds it,
-// is entered by grants that somebody else has approved.
+// Four eyes: a server that is sensitive, by itself, by a group that holds it or
+// by a server around it, is entered by grants that somebody else has approved.
 
 // indexSensitive finds out which servers and server groups are sensitive. It
 // comes after indexGroups, which refuses cycles and members nobody knows.
@@ -32,6 +32,7 @@ func (b *Book) indexSensitive() error {
 			mark(int32(i))
 		}
 	}
+	b.markWithin()
 
 	b.touchy = append([]bool(nil), b.sensitive...)
 	looked := make([]bool, len(groups))
@@ -57,8 +58,25 @@ func (b *Book) indexSensitive() error {
 	return nil
 }
 
-// NeedsApproval reports whether a server is sensitive, by itself or by a group
-// that holds it.
+// markWithin marks the servers whose addresses belong to sensitive ones too:
+// whoever gives one machine of a sensitive prefix a name, or replaces a server
+// by another at its address, must not open it by that.
+func (b *Book) markWithin() {
+	around := newPrefixMap[bool](0)
+	for i, s := range b.facts.Servers {
+		if b.sensitive[i] {
+			around.merge(s.Prefix, true, func(bool, bool) bool { return true })
+		}
+	}
+	for i, s := range b.facts.Servers {
+		if _, within := around.lookup(s.Prefix.Addr(), s.Prefix.Bits()); within {
+			b.sensitive[i] = true
+		}
+	}
+}
+
+// NeedsApproval reports whether a server is sensitive, by itself, by a group
+// that holds it or by a server around it.
 func (b *Book) NeedsApproval(id ServerID) bool {
 	i, known := b.servers.byID[id]
 	return known && b.sensitive[i]

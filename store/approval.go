@@ -68,8 +68,8 @@ func needed(sensitive bool) string {
 }
 
 // ApproveGrant approves a grant as it was at the revision base. Whoever made it
-// or extended it does not: that is ErrConflict, as is a grant that has changed
-// since, that is revoked, or that was approved already.
+// or extended it does not, by a token neither: that is ErrConflict, as is a
+// grant that has changed since, that is revoked, or that was approved already.
 func (s *Store) ApproveGrant(ctx context.Context, by string, id policy.GrantID, base int64, now time.Time) error {
 	if err := checkMoment("time of the approval", now); err != nil {
 		return err
@@ -85,8 +85,9 @@ func (s *Store) ApproveGrant(ctx context.Context, by string, id policy.GrantID, 
 			return deed{}, refuse(ErrConflict, "grant %s was revoked at %s: create a new one", id, clock(g.Revoked))
 		case !g.Approved.IsZero():
 			return deed{}, refuse(ErrConflict, "grant %s was approved already, by %s at %s", id, g.ApprovedBy, clock(g.Approved))
-		case slices.Contains(g.Authors, by):
-			return deed{}, refuse(ErrConflict, "%s made or extended grant %s: another admin or operator must approve it", by, id)
+		}
+		if err := another(ctx, tx, by, g); err != nil {
+			return deed{}, err
 		}
 		if err := upToDate(ctx, tx, "grants", n, "grant "+string(id), base); err != nil {
 			return deed{}, err
@@ -100,6 +101,28 @@ func (s *Store) ApproveGrant(ctx context.Context, by string, id policy.GrantID, 
 		detail := "approved, made or extended by " + strings.Join(g.Authors, " and ")
 		return grantChanged(ctx, tx, "grant.approve", g, detail, func(g *grantFact) { g.Approved, g.ApprovedBy = kept(now), by })
 	})
+}
+
+// another is ErrConflict when by is one of those who made or extended a grant,
+// or acts by the same admin's hand.
+func another(ctx context.Context, tx *sql.Tx, by string, g policy.Grant) error {
+	who, err := maker(ctx, tx, by)
+	if err != nil {
+		return err
+	}
+	for _, author := range g.Authors {
+		behind, err := maker(ctx, tx, author)
+		switch {
+		case err != nil:
+			return err
+		case by == author:
+			return refuse(ErrConflict, "%s made or extended grant %s: another admin or operator must approve it", by, g.ID)
+		case who == behind:
+			return refuse(ErrConflict, "%s made or extended grant %s, and %s is the same admin's, as a token is of who made it: another admin or operator must approve it",
+				author, g.ID, by)
+		}
+	}
+	return nil
 }
 
 // extended is what becomes of the approval of a grant that is given another

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pawelmojski/inside/policy"
@@ -22,6 +23,28 @@ type Token struct {
 	Expires time.Time
 	Revoked time.Time // zero: not
 	Used    time.Time // last, to the minute; zero: never
+}
+
+// tokenActor stands before the name of a token that did something. No account
+// of a machine has a colon in its name (passwd(5)).
+const tokenActor = "token:"
+
+// Actor is who does what is asked with the token.
+func (t Token) Actor() string { return tokenActor + t.Name }
+
+// maker is the admin who is behind a name. A token counts as who made it, also
+// where that was a token: whoever holds several names is one pair of eyes.
+func maker(ctx context.Context, tx *sql.Tx, by string) (string, error) {
+	for {
+		name, is := strings.CutPrefix(by, tokenActor)
+		if !is {
+			return by, nil
+		}
+		var err error
+		if by, err = one(ctx, tx, text, refuse(ErrNotFound, "there is no token %.80q", name), "SELECT created_by FROM tokens WHERE name = $1", name); err != nil {
+			return "", err
+		}
+	}
 }
 
 // tokenFact is what the audit trail keeps of a token.

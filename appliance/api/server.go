@@ -16,7 +16,7 @@ type Server struct {
 	Maintenance *Maintenance `json:"maintenance,omitempty"`
 
 	Sensitive     bool `json:"sensitive,omitempty"`      // grants for it need approval
-	NeedsApproval bool `json:"needs_approval,omitempty"` // as it is sensitive, or in a group that is
+	NeedsApproval bool `json:"needs_approval,omitempty"` // as it is sensitive, or in a group or server that is
 
 	Notes []string `json:"notes,omitempty"` // what the admin should know about the change
 }

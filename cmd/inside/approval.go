@@ -39,7 +39,7 @@ func (c *cli) serverSensitive(ctx context.Context, name string, on bool) error {
 	}
 	var notes []string
 	if s.NeedsApproval && !on {
-		notes = []string{"a group that holds it is sensitive, so they still do: inside group approval GROUP off"}
+		notes = []string{"a group that holds it or a server around it is sensitive, so they still do: inside group show NAME and inside server show NAME tell"}
 	}
 	return c.say(s, notes, "grants for the server %s %s", s.Name, needApproval(on))
 }

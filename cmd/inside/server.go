@@ -80,7 +80,7 @@ func (c *cli) serverShow() *cobra.Command {
 			f.add("rdp port", port(s.RDPPort))
 			f.add("state", serverState(s))
 			f.add("groups", s.Groups)
-			f.add("approval", yes(s.NeedsApproval, firstOf(yes(s.Sensitive, "needed"), "needed, as a group of it is sensitive")))
+			f.add("approval", yes(s.NeedsApproval, firstOf(yes(s.Sensitive, "needed"), "needed, as a group of it or a server around it is sensitive")))
 			if m := s.Maintenance; m != nil {
 				f.add("maintenance from", m.From)
 				f.add("sessions end", m.Clear)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/store/storetest"
 )
 
@@ -58,6 +59,7 @@ func TestStories(t *testing.T) {
 					"leave":         leave,
 					"grows":         grows,
 					"tell":          tell,
+					"token-of":      tokenOf,
 					"lose-database": loseDatabase,
 					"grants":        grants,
 					"screen":        screen,
@@ -159,4 +161,15 @@ func tell(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: tell kind json")
 	}
 	gateOf(ts).bus.Tell(args[0], json.RawMessage(args[1]))
+}
+
+// token-of MAKER NAME ROLE FILE writes a token down that another admin has made.
+func tokenOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: token-of maker name role file")
+	}
+	ctx := api.WithActor(context.Background(), api.Actor{Name: args[0], Role: api.Admin})
+	token, err := gateOf(ts).house().CreateToken(ctx, api.NewToken{Name: args[1], Role: api.Role(args[2])})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[3]), []byte(token.Secret), 0o600))
 }

@@ -110,6 +110,24 @@ var approval = []proof{
 		}
 		s.check(s.ApproveGrant(s.ctx, "carol", g.ID, s.seen(), noon))
 	}},
+	{"a token is the admin who made it: nobody approves by one what they made, or made by one", func(s *subject) {
+		_, g := s.ends()
+		s.tokenOf(by, "own")
+		s.tokenOf("token:own", "child") // and the token of a token
+		s.tokenOf("anna", "annas")
+		s.unchanged(func() {
+			for _, name := range []string{"token:own", "token:child"} {
+				s.refused(s.ApproveGrant(s.ctx, name, g.ID, s.seen(), noon), store.ErrConflict, "root made or extended grant 1, and "+name+" is the same admin's")
+			}
+			s.refused(s.ApproveGrant(s.ctx, "token:none", g.ID, s.seen(), noon), store.ErrNotFound, "none")
+		})
+		s.check(s.SetGrantEnd(s.ctx, "token:annas", g.ID, s.seen(), later.Add(time.Hour)))
+		_, err := s.RevokeToken(s.ctx, "anna", "annas", later) // which makes it nobody else's
+		s.check(err)
+		s.refused(s.ApproveGrant(s.ctx, "anna", g.ID, s.seen(), noon), store.ErrConflict, "token:annas made or extended grant 1, and anna is the same admin's")
+		s.tokenOf("bob", "bobs")
+		s.check(s.ApproveGrant(s.ctx, "token:bobs", g.ID, s.seen(), noon))
+	}},
 	{"nothing begins sensitive or approved", func(s *subject) {
 		p, v := s.person("alice"), s.server("db", "10.30.0.1/32")
 		_, err := s.AddServer(s.ctx, by, policy.Server{Name: "web", Prefix: prefix("10.30.0.2/32"), Sensitive: true})
