@@ -29,6 +29,9 @@ func (f *flow) down() error {
 func (f *flow) pass(frame wire.Frame) error {
 	f.showing.Lock()
 	defer f.showing.Unlock()
+	if f.isOver() {
+		return errCut // what nobody is shown any more is not recorded either
+	}
 	var err error
 	if frame.Fast {
 		err = f.downFast(frame)

@@ -141,7 +141,7 @@ func (e *Entry) newFlow(client net.Conn, v proxy.Visit) *flow {
 		visit:  v,
 		log:    log.With("client", fl.Client, "dest", fl.Dest),
 		dest:   fl.Dest,
-		client: newSide(client),
+		client: newSide(newPunctual(client, v)),
 		over:   make(chan struct{}),
 	}
 }

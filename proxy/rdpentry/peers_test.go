@@ -35,7 +35,8 @@ type gate struct {
 	verdict atomic.Pointer[policy.Verdict]
 	decide  func(login string) policy.Verdict
 	dialled atomic.Int32
-	over    atomic.Bool
+	over    atomic.Bool // the session's end has come
+	late    atomic.Bool // and was a second ago
 	used    atomic.Int32
 	notices chan string
 	root    *os.Root
@@ -145,7 +146,10 @@ func (g *gate) Verdict() policy.Verdict            { return *g.verdict.Load() }
 func (g *gate) Decide(login string) policy.Verdict { return g.decide(login) }
 func (g *gate) Notices() <-chan string             { return g.notices }
 func (g *gate) Used()                              { g.used.Add(1) }
-func (g *gate) Over(time.Duration) bool            { return g.over.Load() }
+
+func (g *gate) Over(since time.Duration) bool {
+	return g.over.Load() && (since == 0 || g.late.Load())
+}
 
 func (g *gate) Admit(_ context.Context, login string) (policy.Session, error) {
 	g.mu.Lock()
@@ -458,14 +462,18 @@ func (p *played) begin(c *peer) wire.Active {
 // draw sends a rectangle of one colour by the fast path.
 func (p *played) draw(left, top, size int, colour uint32) []byte {
 	p.t.Helper()
+	frame := rectangle(left, top, size, colour)
+	p.send(frame)
+	return frame
+}
+
+// rectangle is a rectangle of one colour by the fast path.
+func rectangle(left, top, size int, colour uint32) []byte {
 	pix := make([]uint32, size*size)
 	for i := range pix {
 		pix[i] = colour
 	}
-	update := codec.AppendBitmaps(nil, codec.Raw(left, top, size, size, pix, size, 24, maxBitmap)...)
-	frame := fastFrame(wire.FastBitmap, update)
-	p.send(frame)
-	return frame
+	return fastFrame(wire.FastBitmap, codec.AppendBitmaps(nil, codec.Raw(left, top, size, size, pix, size, 24, maxBitmap)...))
 }
 
 func fastFrame(kind byte, update []byte) []byte {

@@ -33,7 +33,7 @@ func (f *flow) reach(ctx context.Context) error {
 		}
 		return f.refusal(policy.ServerUnreachable, err)
 	}
-	f.server = newSide(conn)
+	f.server = newSide(newPunctual(conn, f.visit))
 	err = f.guarded(answer, f.server, func() error {
 		if err := f.secureServer(answer); err != nil {
 			return err

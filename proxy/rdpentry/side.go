@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -22,6 +23,19 @@ type side struct {
 func newSide(c net.Conn) *side {
 	return &side{raw: c, conn: c, frames: wire.NewReader(c)}
 }
+
+// A punctual is a connection that is written to until the session is over: TLS
+// above it may be in the midst of a long piece.
+type punctual struct {
+	net.Conn
+	out *proxy.Punctual
+}
+
+func newPunctual(c net.Conn, v proxy.Visit) punctual {
+	return punctual{c, proxy.NewPunctual(c, v)}
+}
+
+func (p punctual) Write(b []byte) (int, error) { return p.out.Write(b) }
 
 // secured goes on over TLS.
 func (s *side) secured(c *tls.Conn) {

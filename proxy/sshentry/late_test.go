@@ -51,7 +51,7 @@ func TestNothingLeavesASecondAfterTheEnd(t *testing.T) {
 	if _, err := io.ReadFull(peer, make([]byte, 1<<20)); err != nil { // it is under way
 		t.Fatal(err)
 	}
-	v.ago.Store(int64(lateWords))
+	v.ago.Store(int64(proxy.LateWords))
 	if _, err := w.Write([]byte("late")); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a new piece: %v", err)
 	}

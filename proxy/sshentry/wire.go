@@ -3,12 +3,10 @@ package sshentry
 import (
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -18,7 +16,7 @@ import (
 // A wire is one of the two TCP connections of a flow, as x/crypto/ssh uses it.
 type wire struct {
 	net.Conn
-	visit  proxy.Visit
+	out    *proxy.Punctual
 	broken atomic.Bool   // the peer is gone: reading came to an end
 	pause  time.Duration // how long that is kept back, see digest
 
@@ -41,7 +39,7 @@ type wire struct {
 }
 
 func newWire(c net.Conn, v proxy.Visit) *wire {
-	w := &wire{Conn: c, visit: v, closed: make(chan struct{}), released: make(chan struct{})}
+	w := &wire{Conn: c, out: proxy.NewPunctual(c, v), closed: make(chan struct{}), released: make(chan struct{})}
 	if sc, ok := c.(syscall.Conn); ok {
 		w.raw, _ = sc.SyscallConn()
 	}
@@ -88,7 +86,7 @@ func (w *wire) read(p []byte) (int, error) {
 // there was.
 func (w *wire) readReady(fd uintptr) bool {
 	buf := wireBuffers.Get().(*[wireBuffer]byte)
-	w.readN, w.readErr = atOnce(unix.SYS_READ, fd, buf[:])
+	w.readN, w.readErr = proxy.AtOnce(unix.SYS_READ, fd, buf[:])
 	if w.readErr == nil && w.readN > 0 {
 		w.readBuf, w.ahead = buf, buf[:w.readN]
 		return true
@@ -138,39 +136,10 @@ func (w *wire) release() {
 	w.releaseOnce.Do(func() { close(w.released) })
 }
 
-// lateWords is how long after the end of a session the gate may still say
-// something. Relaying has stopped by then; but a piece that was on its way when
-// the process was stopped, or that waited for the peer, would go out now.
-const lateWords = time.Second
-
-func (w *wire) Write(p []byte) (written int, err error) {
+// Write implements [net.Conn]: nothing leaves after the end.
+func (w *wire) Write(p []byte) (int, error) {
 	w.writes.Add(1)
-	if w.visit.Over(lateWords) {
-		return 0, os.ErrDeadlineExceeded
-	}
-	if w.raw == nil || len(p) == 0 {
-		return w.Conn.Write(p)
-	}
-	var failed error
-	waited := false
-	err = w.raw.Write(func(fd uintptr) bool {
-		if waited && w.visit.Over(lateWords) {
-			failed = os.ErrDeadlineExceeded
-		}
-		for written < len(p) && failed == nil {
-			n, err := atOnce(unix.SYS_WRITE, fd, p[written:])
-			if err == unix.EAGAIN {
-				waited = true
-				return false
-			}
-			written, failed = written+n, err
-		}
-		return true
-	})
-	if failed != nil {
-		err = os.NewSyscallError("write", failed)
-	}
-	return written, err
+	return w.out.Write(p)
 }
 
 func (w *wire) Read(p []byte) (int, error) {
@@ -254,22 +223,4 @@ func (w *wire) unsent() int {
 		return 0
 	}
 	return n
-}
-
-// atOnce reads or writes a socket without telling the scheduler. The
-// descriptors of package net never block, and what TCP does within a write of
-// 32 KiB takes just long enough for the scheduler to give the processor to
-// another thread and to have its watchman look every 20 µs: a third of the
-// gate's time under bulk transfer (BenchmarkBulk of cmd/insided).
-func atOnce(call, fd uintptr, p []byte) (int, error) {
-	for {
-		n, _, errno := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-		default:
-			return 0, errno
-		}
-	}
 }
