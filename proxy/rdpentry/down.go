@@ -78,8 +78,8 @@ func (f *flow) downFrame(frame wire.Frame) error {
 	if pdu.Channel == f.serverIO {
 		return f.downIO(pdu.Data)
 	}
-	if ch, ok := f.byServer(pdu.Channel); ok {
-		return f.showOn(ch.client, pdu.Data)
+	if ch := f.byServer(pdu.Channel); ch != nil {
+		return f.downChannel(ch, pdu.Data)
 	}
 	return nil // a channel that is closed, or the message channel, which nobody asked for
 }

@@ -12,7 +12,9 @@
 //
 // The server is not dialled before the person was decided about, with the
 // login the client sends it; who is denied reads why in a window. Graphics the
-// recorder cannot undo are negotiated away, so are all channels but sound.
+// recorder cannot undo are negotiated away. Of the virtual channels sound
+// passes, and the dynamic ones that need no permission: another size of the
+// desktop, touch and echo.
 //
 // It is no RDP server of its own: nothing is drawn here but a few words. The
 // appliance calls [Entry.Serve] for every intercepted flow on an RDP port.
@@ -111,7 +113,8 @@ type flow struct {
 	info    wire.ClientInfo        // what it logs in with
 	login   string
 
-	channels []channel
+	channels []*channel
+	denials  atomic.Int64
 	user     uint16 // the client's, on its side
 	serverIO uint16 // the channel of everything, on the server's side
 	us       uint16 // the gate's user, on the server's side

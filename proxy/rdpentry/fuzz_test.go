@@ -53,8 +53,10 @@ func fuzzedFlow(f *testing.F) func(t *testing.T) *flow {
 		fl.desktop = &desktopTap{writer: w, screen: s, depth: 24}
 		fl.data.Core = make(wire.Core, 216)
 		fl.serverIO, fl.us, fl.user = playedIO, playedUser, 1006
-		fl.channels = policyOf([]wire.Channel{{Name: "cliprdr"}, {Name: sound}})
-		fl.channels[0].server, fl.channels[1].server = playedFirst, playedFirst+1
+		fl.channels = fl.channelsFor([]wire.Channel{{Name: "cliprdr"}, {Name: sound}, {Name: "drdynvc"}})
+		for i, ch := range fl.channels {
+			ch.server = playedFirst + uint16(i)
+		}
 		return fl
 	}
 }

@@ -71,8 +71,8 @@ func (f *flow) upFrame(frame wire.Frame) error {
 	if pdu.Channel == clientIO {
 		return f.upIO(pdu.Data)
 	}
-	if ch, ok := f.byClient(pdu.Channel); ok {
-		return f.sent(f.toServer(ch.server, pdu.Data))
+	if ch := f.byClient(pdu.Channel); ch != nil {
+		return f.upChannel(ch, pdu.Data)
 	}
 	return nil
 }
