@@ -23,13 +23,6 @@ import (
 	"github.com/pawelmojski/inside/store"
 )
 
-// The transparent listeners stand on the loopback addresses at these ports;
-// nothing but marked packets reaches them.
-const (
-	sshListen = 7022
-	rdpListen = 7389
-)
-
 // An Appliance is the machine, wired and running.
 type Appliance struct {
 	cfg     config.Config
@@ -179,6 +172,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer socket.Close()
+	keepers.Go(func() { a.report(ctx) })
 	ready()
 	<-ctx.Done()
 	a.log.Info("stopping", "sessions", len(a.live.Sessions()))
@@ -195,22 +189,8 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 
 // intercept installs the rules and opens the doors.
 func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelCauseFunc, keepers *sync.WaitGroup) error {
-	i := a.cfg.Intercept
-	rules := netfilter.Config{
-		Interfaces: i.Interfaces,
-		Protect:    i.Protect,
-		Other:      netfilter.Other(i.Other),
-		Source:     netfilter.Source(i.Source),
-	}
-	for _, e := range []netfilter.Entry{
-		{Name: string(policy.SSH), Ports: i.SSHPorts, Listen: sshListen},
-		{Name: string(policy.RDP), Ports: i.RDPPorts, Listen: rdpListen},
-	} {
-		if len(e.Ports) > 0 {
-			rules.Entries = append(rules.Entries, e)
-		}
-	}
-	gate, err := netfilter.Open(ctx, rules, a.log, func(what string) {
+	rules := rulesOf(a.cfg.Intercept)
+	gate, err := netfilter.Open(ctx, rules, inherited(a.log), a.log, func(what string) {
 		a.log.Warn("rules repaired", "what", what)
 		a.metrics.repaired.Inc()
 		a.lookout.repaired(what, a.clock.now())
@@ -220,6 +200,12 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 		return fmt.Errorf("intercept: %w", err)
 	}
 	a.gate = gate
+	if err := keepGuard(a.cfg.Paths.State, rules); err != nil {
+		return err
+	}
+	if err := entrust(gate); err != nil {
+		a.log.Warn("the service manager does not hold the listeners: a restart refuses who comes meanwhile", "error", err)
+	}
 	for _, e := range rules.Entries {
 		keepers.Go(func() {
 			if err := a.accept(flowing, gate.Listener(e.Name), policy.Protocol(e.Name)); err != nil {

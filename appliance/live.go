@@ -183,6 +183,18 @@ func (l *live) EndSession(id policy.SessionID, why policy.EndCause) bool {
 	return ok
 }
 
+// count is how many sessions this gate carries, and how many persons are
+// inside.
+func (l *live) count() (sessions, inside int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	persons := map[policy.PersonID]bool{}
+	for _, stay := range l.stays {
+		persons[stay.person] = true
+	}
+	return len(l.sessions), len(persons)
+}
+
 // Sessions are those this gate carries right now.
 func (l *live) Sessions() map[policy.SessionID]Traffic {
 	l.mu.Lock()

@@ -39,11 +39,14 @@ type Gate struct {
 // entry's port reach the gate or nobody.
 //
 // A predecessor's leftovers are replaced without a moment in which neither
-// its rules nor ours hold. repaired is called with words for the audit trail
+// its rules nor ours hold, and its listeners, as far as they were held, go on
+// being listened on; Open takes held over and closes what it has no use for.
+// repaired is called with words for the audit trail
 // each time somebody else's change has been undone; it may block, but Close
 // waits for it. Open works on the network namespace of the calling thread; the
 // end of ctx ends the watch, as Close does.
-func Open(ctx context.Context, c Config, log *slog.Logger, repaired func(what string)) (_ *Gate, err error) {
+func Open(ctx context.Context, c Config, held Held, log *slog.Logger, repaired func(what string)) (_ *Gate, err error) {
+	defer held.close()
 	if c, err = c.checked(); err != nil {
 		return nil, err
 	}
@@ -74,7 +77,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger, repaired func(what st
 		return nil, err
 	}
 	for _, e := range c.Entries {
-		if g.listeners[e.Name], err = listen(e, c.families(), log); err != nil {
+		if g.listeners[e.Name], err = listen(e, c.families(), held, log); err != nil {
 			return nil, err
 		}
 	}

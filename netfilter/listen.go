@@ -33,6 +33,7 @@ type Listener struct {
 	close     sync.Once
 	wg        sync.WaitGroup
 	failed    atomic.Pointer[failure]
+	offered   atomic.Pointer[time.Time] // since when a connection waits for Accept
 }
 
 // A failure is why a connection could not be accepted, and when.
@@ -52,13 +53,24 @@ func (l *Listener) Failing() error {
 	return nil
 }
 
-func listen(e Entry, families []family, log *slog.Logger) (*Listener, error) {
+// Waits is how long a connection has waited for somebody to call Accept.
+func (l *Listener) Waits() time.Duration {
+	if since := l.offered.Load(); since != nil {
+		return time.Since(*since)
+	}
+	return 0
+}
+
+func listen(e Entry, families []family, held Held, log *slog.Logger) (*Listener, error) {
 	l := &Listener{entry: e.Name, log: log, conns: make(chan Conn), done: make(chan struct{})}
 	for _, f := range families {
-		ln, err := listenTransparent(f, e.Listen)
-		if err != nil {
-			l.Close()
-			return nil, fmt.Errorf("listen for %s: %w", e.Name, err)
+		ln, ok := held.take(socketName(e.Name, f), f, e.Listen)
+		if !ok {
+			var err error
+			if ln, err = listenTransparent(f, e.Listen); err != nil {
+				l.Close()
+				return nil, fmt.Errorf("listen for %s: %w", e.Name, err)
+			}
 		}
 		l.listeners = append(l.listeners, ln)
 	}
@@ -148,6 +160,14 @@ func (l *Listener) accept(ln *net.TCPListener) {
 		conn := Conn{TCPConn: tcp, Client: addrPort(tcp.RemoteAddr()), Dest: addrPort(tcp.LocalAddr())}
 		select {
 		case l.conns <- conn:
+			continue
+		default:
+		}
+		now := time.Now()
+		l.offered.CompareAndSwap(nil, &now)
+		select {
+		case l.conns <- conn:
+			l.offered.CompareAndSwap(&now, nil)
 		case <-l.done:
 			tcp.SetLinger(0)
 			tcp.Close()

@@ -48,7 +48,7 @@ func runGate(text string) error {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return err
 	}
-	g, err := Open(context.Background(), c, slog.Default(), func(what string) { fmt.Println("repaired:", what) })
+	g, err := Open(context.Background(), c, nil, slog.Default(), func(what string) { fmt.Println("repaired:", what) })
 	if err != nil {
 		return err
 	}
@@ -133,8 +133,13 @@ func hangUp(conn Conn) {
 
 func (tg *testGate) open(t testing.TB, c Config, serve func(Conn)) {
 	t.Helper()
+	tg.openHeld(t, c, nil, serve)
+}
+
+func (tg *testGate) openHeld(t testing.TB, c Config, held Held, serve func(Conn)) {
+	t.Helper()
 	err := tg.lab.Gateway.Do(func() (err error) {
-		tg.Gate, err = Open(context.Background(), c, slog.New(slog.NewTextHandler(t.Output(), nil)), func(what string) { tg.repaired <- what })
+		tg.Gate, err = Open(context.Background(), c, held, slog.New(slog.NewTextHandler(t.Output(), nil)), func(what string) { tg.repaired <- what })
 		return err
 	})
 	if err != nil {

@@ -320,7 +320,7 @@ func TestACloseResetsWhoWasNotAcceptedAndEndsAccept(t *testing.T) {
 	lab := nettest.For(t, nettest.Options{})
 	var g *Gate
 	err := lab.Gateway.Do(func() (err error) {
-		g, err = Open(t.Context(), config(), slog.New(slog.DiscardHandler), func(string) {})
+		g, err = Open(t.Context(), config(), nil, slog.New(slog.DiscardHandler), func(string) {})
 		return err
 	})
 	if err != nil {
@@ -353,7 +353,7 @@ func TestOpenSaysWhatToDoWhenItCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := lab.Gateway.Do(func() error {
-		_, err := Open(context.Background(), config(), log, func(string) {})
+		_, err := Open(context.Background(), config(), nil, log, func(string) {})
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "is another insided running?") {
@@ -364,7 +364,7 @@ func TestOpenSaysWhatToDoWhenItCannot(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = lab.Gateway.Do(func() error {
-		_, err := Open(context.Background(), config(), log, func(string) {})
+		_, err := Open(context.Background(), config(), nil, log, func(string) {})
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "leave IPv6 prefixes out of protect") {

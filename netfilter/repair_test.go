@@ -165,7 +165,7 @@ func TestHealthySaysWhatIsWrong(t *testing.T) {
 	var g *Gate
 	ctx, cancel := context.WithCancel(t.Context())
 	err := lab.Gateway.Do(func() (err error) {
-		g, err = Open(ctx, config(), slog.New(slog.DiscardHandler), func(string) {})
+		g, err = Open(ctx, config(), nil, slog.New(slog.DiscardHandler), func(string) {})
 		return err
 	})
 	if err != nil {

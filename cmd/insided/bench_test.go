@@ -32,7 +32,7 @@ func splice() {
 		Protect:    []netip.Prefix{nettest.BackendNet4},
 		Entries:    []netfilter.Entry{{Name: "ssh", Ports: []uint16{22}, Listen: 7022}},
 		Other:      "forward", Source: "gateway",
-	}, slog.New(slog.DiscardHandler), func(string) {})
+	}, nil, slog.New(slog.DiscardHandler), func(string) {})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

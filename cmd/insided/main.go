@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -22,22 +23,42 @@ import (
 func main() {
 	file := flag.String("config", "/etc/inside/inside.toml", "the configuration `file`")
 	check := flag.Bool("check-config", false, "check the configuration and exit")
+	guard := flag.Bool("guard", false, "close the way as the configuration says, without serving anybody, and exit: for the boot")
 	cleanup := flag.Bool("cleanup", false, "remove the rules a stopped gate left behind, which opens the way, and exit")
 	flag.Parse()
 
-	err := run(*file, *check, *cleanup)
+	var err error
+	switch {
+	case *cleanup:
+		err = netfilter.Cleanup()
+	case *check:
+		_, err = config.Load(*file)
+	case *guard:
+		err = closed(*file)
+	default:
+		err = run(*file)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "insided: error:", err)
 		os.Exit(1)
 	}
 }
 
-func run(file string, check, cleanup bool) error {
-	if cleanup {
-		return netfilter.Cleanup()
+// closed is the guard at boot. That the file is broken is for the daemon to
+// fail over; what counts here is that the way is closed.
+func closed(file string) error {
+	err := appliance.Guard(file)
+	var stale *appliance.Stale
+	if errors.As(err, &stale) {
+		fmt.Fprintln(os.Stderr, "insided: warning:", err)
+		return nil
 	}
+	return err
+}
+
+func run(file string) error {
 	cfg, err := config.Load(file)
-	if err != nil || check {
+	if err != nil {
 		return err
 	}
 	if err := noCore(); err != nil {
