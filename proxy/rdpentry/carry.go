@@ -3,6 +3,7 @@ package rdpentry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
+	"github.com/pawelmojski/inside/proxy/recording"
 )
 
 // lastWords is how long the client has to be told about the end and to go.
@@ -22,12 +24,14 @@ type share struct {
 	mu     sync.Mutex
 	id     uint32
 	active bool // client and server have told each other what they can do
+	opened bool // they have done so once
 }
 
 func (s *share) set(id uint32, active bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.id, s.active = id, active
+	s.opened = s.opened || active
 }
 
 func (s *share) get() (id uint32, active bool) {
@@ -51,6 +55,8 @@ func (f *flow) carry(ctx context.Context) error {
 		f.end(f.down())
 	})
 	f.spawn(f.showNotices)
+	late := time.AfterFunc(f.grace(), f.overdue)
+	defer late.Stop()
 	select {
 	case <-ctx.Done():
 		f.end(context.Cause(ctx))
@@ -64,10 +70,35 @@ func (f *flow) carry(ctx context.Context) error {
 	}
 	f.client.close()
 	pumps.Wait()
+	f.noteFailure()
 	if f.cause != policy.ClientLeft && f.cause != policy.ServerLeft {
 		f.log.Info("session ends", "cause", f.cause)
 	}
 	return endOf(f.cause)
+}
+
+// overdue ends a session that has no desktop yet: licensing without end, or a
+// peer that says nothing.
+func (f *flow) overdue() {
+	f.share.mu.Lock()
+	opened := f.share.opened
+	f.share.mu.Unlock()
+	switch {
+	case opened:
+	case f.desktop.begun.Load():
+		f.end(fmt.Errorf("the client does not take the desktop: %w", errGrace))
+	default:
+		f.end(fmt.Errorf("there is no desktop: %w", errSilent))
+	}
+}
+
+// noteFailure writes down what was wrong, where the cause of the end only says
+// that something was.
+func (f *flow) noteFailure() {
+	var why policy.EndCause
+	if !errors.As(f.cause, &why) {
+		f.visit.Note(recording.Event{Kind: "failure", Detail: plainLine(f.cause.Error(), 4*maxName)})
+	}
 }
 
 // endOf names the cause of an end that came from the bytes.

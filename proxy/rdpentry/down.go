@@ -157,6 +157,10 @@ func (f *flow) downShare(s *wire.Share) error {
 	return nil
 }
 
+// maxLogons is how often another user may log on in one session. Each stands
+// in its event log.
+const maxLogons = 100
+
 // loggedOn hears from the server who has logged in. At its own prompt that may
 // be somebody else than the client said; the grant is asked about them, too.
 func (f *flow) loggedOn(body []byte) error {
@@ -164,8 +168,14 @@ func (f *flow) loggedOn(body []byte) error {
 	if !ok || user == "" {
 		return nil
 	}
-	if err := f.visit.Note(recording.Event{Kind: "logon", Detail: plainLine(domain+`\`+user, maxName)}); err != nil {
-		return policy.RecordingFailed
+	if who := plainLine(domain+`\`+user, maxName); who != f.loggedAs {
+		if f.logons++; f.logons > maxLogons {
+			return fmt.Errorf("%w: the server tells of %d logons", wire.ErrMalformed, f.logons)
+		}
+		if err := f.visit.Note(recording.Event{Kind: "logon", Detail: who}); err != nil {
+			return policy.RecordingFailed
+		}
+		f.loggedAs = who
 	}
 	if v := f.visit.Verdict(); v.Grant == nil || len(v.Grant.Logins) == 0 || user == f.login {
 		return nil

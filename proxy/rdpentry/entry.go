@@ -126,6 +126,9 @@ type flow struct {
 	showing sync.Mutex  // keeps what is recorded and what is shown in one order
 	share   share
 
+	loggedAs string // who the server said last has logged on
+	logons   int    // how often it was somebody else
+
 	goroutines sync.WaitGroup
 	over       chan struct{} // closed when the flow is to end
 	overOnce   sync.Once
@@ -168,7 +171,7 @@ func (f *flow) refusal(d policy.Denial, err error) *proxy.Refusal {
 	if v.Allowed() {
 		v.Denial = d
 	}
-	return &proxy.Refusal{Verdict: v, Login: f.login, Err: err}
+	return &proxy.Refusal{Verdict: v, Login: plainLine(f.login, maxName), Err: err}
 }
 
 // end makes the flow end, for the first reason that is given; nothing is

@@ -306,7 +306,13 @@ func usual() clientWishes {
 // enter is a client up to its login.
 func (g *gate) enter(w clientWishes) *peer {
 	g.t.Helper()
-	p := &peer{t: g.t, side: newSide(g.serve(Entry{}))}
+	return g.enterWith(Entry{}, w)
+}
+
+// enterWith is enter by an entry of the test's own.
+func (g *gate) enterWith(e Entry, w clientWishes) *peer {
+	g.t.Helper()
+	p := &peer{t: g.t, side: newSide(g.serve(e))}
 	p.send(w.request.Frame())
 	frame, err := p.side.frames.Next()
 	if err != nil {

@@ -34,6 +34,7 @@ func (f *flow) reach(ctx context.Context) error {
 		return f.refusal(policy.ServerUnreachable, err)
 	}
 	f.server = newSide(newPunctual(conn, f.visit))
+	f.server.patience = f.grace() / 4 // a client must not be kept waiting by a server that takes nothing
 	err = f.guarded(answer, f.server, func() error {
 		if err := f.secureServer(answer); err != nil {
 			return err
@@ -215,6 +216,12 @@ func (k *knownServer) check(ctx context.Context, s tls.ConnectionState) error {
 	switch {
 	case len(k.pins) == 0:
 		if err := k.f.entry.Certificates.Pin(ctx, k.f.dest, key); err != nil {
+			// Somebody else's first connection was faster, perhaps: then
+			// theirs is the key to compare with.
+			if pins, again := k.f.entry.Certificates.Pinned(ctx, k.f.dest); again == nil && len(pins) > 0 {
+				k.pins = pins
+				return k.check(ctx, s)
+			}
 			return &pinStoreError{fmt.Errorf("pin the certificate of %s: %w", k.f.dest, err)}
 		}
 	case !slices.ContainsFunc(k.pins, func(p []byte) bool { return bytes.Equal(p, key) }):

@@ -17,7 +17,8 @@ type side struct {
 	conn   net.Conn // raw, or TLS on top of it
 	frames *wire.Reader
 
-	writing sync.Mutex
+	writing  sync.Mutex
+	patience time.Duration // how long a write may take; zero: for ever
 }
 
 func newSide(c net.Conn) *side {
@@ -66,6 +67,9 @@ func (s *side) nextPayload() ([]byte, error) {
 func (s *side) write(b []byte) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if s.patience > 0 {
+		s.raw.SetWriteDeadline(time.Now().Add(s.patience))
+	}
 	_, err := s.conn.Write(b)
 	return err
 }

@@ -64,6 +64,9 @@ func (t *desktopTap) begin(a wire.Active) error {
 	if !ok {
 		return fmt.Errorf("%w: a desktop without a size", wire.ErrMalformed)
 	}
+	if !codec.IsDepth(depth) { // notices are drawn with it
+		return fmt.Errorf("%w: a desktop of %d bits a pixel", wire.ErrMalformed, depth)
+	}
 	if err := t.screen.Resize(width, height); err != nil {
 		return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
 	}
@@ -105,6 +108,9 @@ func (t *desktopTap) join(part int, data []byte) ([]byte, error) {
 	}
 	if part == wire.Single {
 		return data, nil
+	}
+	if len(data) == 0 { // of these there could be any number
+		return nil, fmt.Errorf("%w: an empty fragment", wire.ErrMalformed)
 	}
 	t.whole = append(t.whole, data...)
 	t.fragment = part != wire.Last
@@ -175,6 +181,9 @@ func (t *desktopTap) update(kind int, data []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
 		}
+		if err := t.affordable(bitmaps); err != nil {
+			return err
+		}
 		for _, b := range bitmaps {
 			if err := t.screen.Draw(b); err != nil {
 				return fmt.Errorf("%w: %w", errUnrecordable, err)
@@ -203,6 +212,21 @@ func (t *desktopTap) update(kind int, data []byte) error {
 		return recorded(t.writer.Pointer(byte(kind), data))
 	}
 	return fmt.Errorf("%w: an update of kind %d", errUnrecordable, kind)
+}
+
+// affordable bounds the work of one update: a hundred bytes of run lengths are
+// two million pixels, and an update has room for thousands of such rectangles.
+// Servers draw each pixel of the screen once, or twice where rectangles
+// overlap.
+func (t *desktopTap) affordable(bitmaps []codec.Bitmap) error {
+	size := t.screen.Bounds().Size()
+	left := 4*size.X*size.Y + codec.MaxPixels
+	for _, b := range bitmaps {
+		if left -= int(b.Width) * int(b.Height); left < 0 {
+			return fmt.Errorf("%w: %d rectangles of more than four screens", wire.ErrMalformed, len(bitmaps))
+		}
+	}
+	return nil
 }
 
 // moved records where the person has moved the pointer. The server only tells

@@ -119,6 +119,9 @@ func (d *Decoder) rows(b Bitmap, w, h int) error {
 	return nil
 }
 
+// IsDepth says whether there are bitmaps of this many bits a pixel.
+func IsDepth(depth int) bool { return depth > 0 && depth <= 32 && bytesPerPixel(uint16(depth)) > 0 }
+
 func errDepth(depth uint16) error {
 	return fmt.Errorf("bitmap: there are no bitmaps of %d bits a pixel", depth)
 }

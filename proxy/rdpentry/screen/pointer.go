@@ -25,7 +25,7 @@ const (
 const (
 	maxPointer    = 384
 	maxShapes     = 256
-	maxShapeBytes = 4 << 20
+	maxShapeBytes = 32 << 20 // with their pixels, which may be 32 times the data
 )
 
 var errPointer = errors.New("pointer update: it ends in the middle")
@@ -52,19 +52,22 @@ func (c *shapes) put(i int, s *shape) error {
 	if i >= maxShapes {
 		return fmt.Errorf("pointer update: the cache has no place %d", i)
 	}
+	bytes := c.bytes + s.bytes()
 	if old := c.of[i]; old != nil {
-		c.bytes -= len(old.data)
+		bytes -= old.bytes()
 	}
-	if c.bytes+len(s.data) > maxShapeBytes {
+	if bytes > maxShapeBytes {
 		return errors.New("pointer update: the cache is full")
 	}
 	if c.of == nil {
 		c.of = make(map[int]*shape)
 	}
 	c.of[i] = s
-	c.bytes += len(s.data)
+	c.bytes = bytes
 	return nil
 }
+
+func (sh *shape) bytes() int { return len(sh.data) + 4*len(sh.pix) }
 
 // Pointer carries out a pointer update.
 func (s *Screen) Pointer(code byte, p []byte) error {

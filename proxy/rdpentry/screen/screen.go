@@ -60,7 +60,14 @@ func (s *Screen) Resize(w, h int) error {
 	if err := CheckSize(w, h); err != nil {
 		return err
 	}
-	s.picture = NewPicture(w, h)
+	if n := w * h; n <= cap(s.picture.Pix) && n >= cap(s.picture.Pix)/4 {
+		// A server that does nothing but begin its desktop again makes no
+		// garbage.
+		s.picture = Picture{w, h, s.picture.Pix[:n]}
+		clear(s.picture.Pix)
+	} else {
+		s.picture = NewPicture(w, h)
+	}
 	s.setLabel()
 	s.changed = append(s.changed[:0], s.Bounds())
 	return nil

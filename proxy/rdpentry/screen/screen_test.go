@@ -356,3 +356,18 @@ func BenchmarkFrame(b *testing.B) {
 		s.Frame(f, true)
 	}
 }
+
+func TestPointersHaveABoundedCache(t *testing.T) {
+	s := made(t, 64, 48)
+	const side = maxPointer // one bit a pixel: 32 times as much once drawn
+	for i := range maxShapes {
+		p := newPointer(byte(i), 1, side, side, make([]byte, side*side/8), nil)
+		if err := s.Pointer(PointerNew, p); err != nil {
+			if i < 16 {
+				t.Fatalf("pointer %d: %v", i, err)
+			}
+			return
+		}
+	}
+	t.Errorf("the gate keeps %d pointers of %d × %d", maxShapes, side, side)
+}

@@ -63,7 +63,7 @@ func FuzzMCS(f *testing.F) {
 }
 
 func FuzzGCC(f *testing.F) {
-	f.Add(ClientData{Core: make(Core, coreMax), Channels: []Channel{{"rdpsnd", 1}}, Monitors: make([]byte, 8)}.Bytes(true))
+	f.Add(ClientData{Core: make(Core, coreMax), Channels: []Channel{{"rdpsnd", 1}}, Monitors: monitors(1)}.Bytes(true))
 	f.Add(ServerData{IO: 1003, Channels: []uint16{1004}, Message: 1005}.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if d, err := ParseClientData(b); err == nil {

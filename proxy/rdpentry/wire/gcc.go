@@ -145,7 +145,7 @@ func ParseClientData(b []byte) (ClientData, error) {
 			flags, session := c.u32(), c.u32()
 			d.Console, d.Session = !c.bad && flags&2 != 0, session
 		case clientMonitor:
-			d.Monitors = slices.Clone(body)
+			return d.parseMonitors(body)
 		}
 		return nil
 	})
@@ -168,6 +168,35 @@ func (d *ClientData) parseChannels(body []byte) error {
 	}
 	return nil
 }
+
+// maxMonitors is how many there may be (2.2.1.3.6).
+const maxMonitors = 16
+
+// parseMonitors takes the layout of a client's monitors as it is, if it is
+// one: the server is not to stumble over what the gate passes on.
+func (d *ClientData) parseMonitors(body []byte) error {
+	c := cursor{b: body}
+	c.skip(4) // flags
+	n := c.u32()
+	if n == 0 && !c.bad {
+		return nil
+	}
+	if c.bad || n > maxMonitors || len(c.b) < int(n)*20 {
+		return malformed("the layout of %d monitors in %d bytes", n, len(body))
+	}
+	for range n {
+		left, top, right, bottom := int32(c.u32()), int32(c.u32()), int32(c.u32()), int32(c.u32())
+		c.skip(4) // flags
+		if right < left || bottom < top || int64(right)-int64(left) >= maxMonitor || int64(bottom)-int64(top) >= maxMonitor {
+			return malformed("a monitor from %d,%d to %d,%d", left, top, right, bottom)
+		}
+	}
+	d.Monitors = slices.Clone(body[:len(body)-len(c.b)])
+	return nil
+}
+
+// maxMonitor is the longest side of a virtual desktop (2.2.1.3.6).
+const maxMonitor = 32766
 
 // blocks calls f for each block of settings.
 func (c *cursor) blocks(f func(kind uint16, body []byte) error) error {
@@ -261,7 +290,23 @@ func ParseServerData(b []byte) (ServerData, error) {
 	if err == nil && d.IO == 0 {
 		err = malformed("a server without an I/O channel")
 	}
+	if err == nil {
+		err = d.distinct()
+	}
 	return d, err
+}
+
+// distinct wants each channel to have a number of its own: what passes on one
+// must not come out of another.
+func (d ServerData) distinct() error {
+	seen := map[uint16]bool{}
+	for _, id := range append([]uint16{d.IO, d.Message}, d.Channels...) {
+		if id != 0 && seen[id] {
+			return malformed("two channels with the number %d", id)
+		}
+		seen[id] = true
+	}
+	return nil
 }
 
 // Bytes is the user data of a Connect Response.

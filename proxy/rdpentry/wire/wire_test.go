@@ -73,7 +73,7 @@ func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 		if want.Console = rapid.Bool().Draw(t, "console"); want.Console {
 			want.Session = rapid.Uint32().Draw(t, "session")
 		}
-		want.Monitors = rapid.SliceOfN(rapid.Byte(), 8, 40).Draw(t, "monitors")
+		want.Monitors = monitors(rapid.IntRange(1, maxMonitors).Draw(t, "monitors"))
 		data, err := ParseConnectInitial(payload(t, ConnectInitial(want.Bytes(true))))
 		if err != nil {
 			t.Fatal(err)
@@ -82,10 +82,10 @@ func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 		same(t, got, want, err)
 	}))
 	t.Run("server data", rapid.MakeCheck(func(t *rapid.T) {
+		ids := rapid.SliceOfNDistinct(rapid.Uint16Min(1), 2, 2+MaxChannels, rapid.ID[uint16]).Draw(t, "ids")
 		want := ServerData{
 			Version: rapid.Uint32().Draw(t, "version"), Requested: rapid.Uint32().Draw(t, "requested"),
-			IO: rapid.Uint16Min(1).Draw(t, "io"), Message: rapid.Uint16().Draw(t, "message"),
-			Channels: rapid.SliceOfN(rapid.Uint16(), 0, MaxChannels).Draw(t, "channels"),
+			IO: ids[0], Message: ids[1], Channels: ids[2:],
 		}
 		data, err := ParseConnectResponse(payload(t, ConnectResponse(want.Bytes())))
 		if err != nil {
@@ -230,5 +230,68 @@ func TestTheServerTellsWhoLoggedIn(t *testing.T) {
 	}
 	if _, _, ok := LogonName([]byte{2, 0, 0, 0}); ok {
 		t.Error("a plain notification told a name")
+	}
+}
+
+// monitors is the layout of some monitors beside each other.
+func monitors(n int) []byte {
+	b := le.AppendUint32(le.AppendUint32(nil, 0), uint32(n))
+	for i := range n {
+		for _, v := range []int{i * 1920, 0, i*1920 + 1919, 1079, min(1, 1-i)} {
+			b = le.AppendUint32(b, uint32(int32(v)))
+		}
+	}
+	return b
+}
+
+func TestMonitorsAreALayoutOrNothing(t *testing.T) {
+	edit := func(n, at int, v uint32) []byte {
+		b := monitors(n)
+		le.PutUint32(b[at:], v)
+		return b
+	}
+	for name, c := range map[string]struct {
+		body []byte
+		ok   bool
+		kept int
+	}{
+		"two":                {monitors(2), true, 48},
+		"sixteen":            {monitors(16), true, 328},
+		"seventeen":          {monitors(17), false, 0},
+		"none":               {edit(1, 4, 0), true, 0},
+		"65535 in one":       {edit(1, 4, 65535), false, 0},
+		"2^32-1 in one":      {edit(1, 4, 0xffffffff), false, 0},
+		"half a header":      {[]byte{0, 0, 0, 0, 1}, false, 0},
+		"one cut short":      {monitors(1)[:27], false, 0},
+		"more than is said":  {edit(2, 4, 1), true, 28},
+		"turned inside out":  {edit(1, 8, 1920), false, 0},
+		"65536 wide":         {edit(1, 16, 65535), false, 0},
+		"wider than numbers": {edit(1, 8, 0x80000000), false, 0},
+	} {
+		data := ClientData{Core: make(Core, coreMax), Monitors: c.body}.Bytes(true)
+		d, err := ParseClientData(data)
+		if (err == nil) != c.ok || len(d.Monitors) != c.kept {
+			t.Errorf("%s: %d bytes kept, %v", name, len(d.Monitors), err)
+		}
+	}
+}
+
+func TestEachChannelOfAServerHasANumberOfItsOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		d  ServerData
+		ok bool
+	}{
+		"as it should be":   {ServerData{IO: 1003, Channels: []uint16{1004, 1005}, Message: 1006}, true},
+		"closed ones":       {ServerData{IO: 1003, Channels: []uint16{0, 0}}, true},
+		"twice the same":    {ServerData{IO: 1003, Channels: []uint16{1004, 1004}}, false},
+		"the I/O channel":   {ServerData{IO: 1003, Channels: []uint16{1003}}, false},
+		"the message one":   {ServerData{IO: 1003, Channels: []uint16{1004}, Message: 1004}, false},
+		"no I/O channel":    {ServerData{Channels: []uint16{1004}}, false},
+		"message as I/O's":  {ServerData{IO: 1003, Message: 1003}, false},
+		"65535 as a number": {ServerData{IO: 65535, Channels: []uint16{65534}}, true},
+	} {
+		if _, err := ParseServerData(c.d.Bytes()); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
