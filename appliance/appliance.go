@@ -94,7 +94,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	}
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
-	a.renders = NewRenders(a.cfg.Gate.Name, a.store, a.records.root, renderProgram(), a.clock.now, a.log)
+	a.renders = NewRenders(a.cfg.Gate.Name, a.store, a.records.root, a.records.room, renderProgram(), a.clock.now, a.log)
 	if a.webhook, err = newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded); err != nil {
 		return err
 	}

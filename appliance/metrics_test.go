@@ -45,7 +45,7 @@ func TestTheNumbersAreAsPrometheusWantsThem(t *testing.T) {
 	h, _, ctx := newHouse(t)
 	se, _ := desktopSession(t, h, ctx)
 	must[store.Render](t)(h.Store.AskRender(ctx, "root", se, time.Now(), false))
-	a.renders = NewRenders(h.Gate, h.Store, nil, "", time.Now, nil)
+	a.renders = NewRenders(h.Gate, h.Store, nil, nil, "", time.Now, nil)
 	a.measure()
 	a.metrics.answered("GET /api/v1/status", 200)
 	text, err := a.metrics.text()
@@ -198,7 +198,7 @@ func TestTheShippedRulesAskForNumbersThereAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, _, _ := newHouse(t)
-	a.renders = NewRenders(h.Gate, h.Store, nil, "", time.Now, nil)
+	a.renders = NewRenders(h.Gate, h.Store, nil, nil, "", time.Now, nil)
 	a.measure()
 	known := map[string]bool{}
 	for name := range samples(t, a.metrics) {

@@ -44,6 +44,14 @@ func openRecords(dir string, minFree float64) (*records, error) {
 
 // ready says why nothing can be recorded, or nil.
 func (r *records) ready() error {
+	if err := r.room(); err != nil {
+		return err
+	}
+	return r.writable()
+}
+
+// room says why there is no room for recordings, or nil.
+func (r *records) room() error {
 	bytes, share, err := recording.Free(r.root)
 	if err != nil {
 		return fmt.Errorf("recordings: %w", err)
@@ -52,7 +60,7 @@ func (r *records) ready() error {
 		return fmt.Errorf("recordings: %d MiB (%.1f%%) of the disk are free, %d MiB and %.1f%% are needed: remove old recordings or enlarge the disk",
 			bytes>>20, share*100, leastFree>>20, r.minFree*100)
 	}
-	return r.writable()
+	return nil
 }
 
 // free is how much of the disk is left, in bytes and as a share of it; 0 when

@@ -3,6 +3,7 @@ package appliance
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"image"
 	"io"
 	"log/slog"
@@ -57,7 +58,12 @@ func program(t *testing.T, script string) string {
 
 // working has renders made until stop is called.
 func working(h *House, program string) (stop func()) {
-	r := NewRenders(h.Gate, h.Store, h.Records, program, time.Now, slog.New(slog.DiscardHandler))
+	return workingIn(h, func() error { return nil }, program)
+}
+
+// workingIn is working where the disk has room as room says.
+func workingIn(h *House, room func() error, program string) (stop func()) {
+	r := NewRenders(h.Gate, h.Store, h.Records, room, program, time.Now, slog.New(slog.DiscardHandler))
 	r.Pause = 0
 	h.Renders = r
 	ctx, cancel := context.WithCancel(context.Background())
@@ -102,8 +108,11 @@ func TestAVideoThatIsBeingMadeSurvivesARestart(t *testing.T) {
 		t.Errorf("after a stop it is %+v", v)
 	}
 
-	// A crash: nobody put it back.
+	// A crash: nobody put it back, and what there was of it lies around.
 	must[store.Render](t)(h.Store.NextRender(ctx, h.Gate, time.Now()))
+	if err := h.Records.WriteFile(filepath.Join(folder(se), videoStart), []byte("half"), 0o640); err != nil {
+		t.Fatal(err)
+	}
 	stop = working(h, program(t, `printf 'a video' >"$2"; echo '{"warning":"at 3s: it is not shown"}'`))
 	defer stop()
 	v := awaitVideo(t, h, ctx, se.ID, "its end", func(v api.Video) bool { return v.State == "done" })
@@ -114,6 +123,73 @@ func TestAVideoThatIsBeingMadeSurvivesARestart(t *testing.T) {
 	defer file.Close()
 	if b, err := io.ReadAll(file); string(b) != "a video" || err != nil {
 		t.Errorf("%q %v", b, err)
+	}
+	if _, err := h.Records.Lstat(filepath.Join(folder(se), videoStart)); err == nil {
+		t.Error("half a video is left")
+	}
+}
+
+// Nobody gets in while the disk is full, so that videos, which can be made
+// again, go before that, and none is made meanwhile.
+func TestVideosMakeRoomForRecordings(t *testing.T) {
+	h, _, ctx := newHouse(t)
+	se, w := desktopSession(t, h, ctx)
+	if err := w.Close("client-left"); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var short error
+	room := func() error { mu.Lock(); defer mu.Unlock(); return short }
+	fill := func(err error) { mu.Lock(); defer mu.Unlock(); short = err }
+	defer workingIn(h, room, program(t, `printf 'a video' >"$2"`))()
+	must[api.Video](t)(h.AskVideo(ctx, string(se.ID), api.NewVideo{}))
+	awaitVideo(t, h, ctx, se.ID, "its end", func(v api.Video) bool { return v.State == "done" })
+
+	fill(errors.New("the disk is full"))
+	h.Renders.Wake()
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		_, err := h.Records.Lstat(filepath.Join(folder(se), videoName))
+		if _, gone := h.Video(ctx, string(se.ID)); err != nil && codeOf(gone) == api.CodeNotFound {
+			break
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("the video stays")
+		}
+	}
+	if _, err := h.Records.Lstat(filepath.Join(folder(se), desktop.Name)); err != nil {
+		t.Errorf("the recording: %v", err)
+	}
+	must[api.Video](t)(h.AskVideo(ctx, string(se.ID), api.NewVideo{}))
+	if v := must[api.Video](t)(h.Video(ctx, string(se.ID))); v.State != "queued" {
+		t.Errorf("on a full disk it is %+v", v)
+	}
+	fill(nil)
+	h.Renders.Wake()
+	awaitVideo(t, h, ctx, se.ID, "its end", func(v api.Video) bool { return v.State == "done" })
+}
+
+// A video that takes the last room is given up, and so is what there is of it.
+func TestAVideoThatFillsTheDiskIsGivenUp(t *testing.T) {
+	h, _, ctx := newHouse(t)
+	se, w := desktopSession(t, h, ctx)
+	if err := w.Close("client-left"); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(folder(se), videoStart)
+	room := func() error {
+		if _, err := h.Records.Lstat(name); err == nil {
+			return errors.New("the disk is full")
+		}
+		return nil
+	}
+	defer workingIn(h, room, program(t, `printf half >"${2%.mp4}.part.mp4"; echo '{"done":1,"total":4}'; exec sleep 60`))()
+	must[api.Video](t)(h.AskVideo(ctx, string(se.ID), api.NewVideo{}))
+	v := awaitVideo(t, h, ctx, se.ID, "its failure", func(v api.Video) bool { return v.State == "failed" })
+	if !strings.Contains(v.Detail, "the disk is full") {
+		t.Errorf("%+v", v)
+	}
+	if _, err := h.Records.Lstat(name); err == nil {
+		t.Error("half a video is left")
 	}
 }
 
@@ -200,7 +276,7 @@ func TestADesktopIsSealedByItsHead(t *testing.T) {
 		t.Fatalf("%+v", seal)
 	}
 	name := filepath.Join(folder(se), desktop.Name)
-	if err := h.Records.WriteFile(filepath.Join(folder(se), "desktop.part.mp4"), []byte("half a video"), 0o640); err != nil {
+	if err := h.Records.WriteFile(filepath.Join(folder(se), videoStart), []byte("half a video"), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if broken := must[[]brokenFile](t)(seal.check(ctx, h.Records)); len(broken) != 0 {

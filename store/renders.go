@@ -133,15 +133,37 @@ func (s *Store) RenderBroke(ctx context.Context, id policy.SessionID, why string
 
 // RequeueRenders puts what a gate was at when it stopped back into its queue.
 // A video that the gate crashed over as often as it may be tried has failed.
-// With unharmed the attempts that were cut off do not count.
-func (s *Store) RequeueRenders(ctx context.Context, gate string, now time.Time, unharmed bool) error {
-	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+// With unharmed the attempts that were cut off do not count. It returns the
+// sessions whose videos those are.
+func (s *Store) RequeueRenders(ctx context.Context, gate string, now time.Time, unharmed bool) (cut []string, err error) {
+	err = s.writing(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
 		if unharmed {
-			_, err := tx.ExecContext(ctx, "UPDATE renders SET state = 'queued', attempts = attempts - 1 WHERE gate = $1 AND state = 'running'", gate)
+			cut, err = all(ctx, tx, text, "UPDATE renders SET state = 'queued', attempts = attempts - 1 WHERE gate = $1 AND state = 'running' RETURNING session", gate)
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE renders SET state = CASE WHEN attempts < $3 THEN 'queued' ELSE 'failed' END, ended = $2, detail = 'the gate stopped while it was made'
-			WHERE gate = $1 AND state = 'running'`, gate, micros(now), RenderAttempts)
+		cut, err = all(ctx, tx, text, `UPDATE renders SET state = CASE WHEN attempts < $3 THEN 'queued' ELSE 'failed' END, ended = $2, detail = 'the gate stopped while it was made'
+			WHERE gate = $1 AND state = 'running' RETURNING session`, gate, micros(now), RenderAttempts)
+		return err
+	})
+	return cut, err
+}
+
+// OldestRender is the video of a gate that was done first; ErrNotFound says
+// that none is.
+func (s *Store) OldestRender(ctx context.Context, gate string) (r Render, err error) {
+	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		r, err = one(ctx, tx, readRender, refuse(ErrNotFound, "there is no video"),
+			"SELECT "+renderColumns+" FROM renders WHERE gate = $1 AND state = 'done' ORDER BY ended, session LIMIT 1", gate)
+		return err
+	})
+	return r, err
+}
+
+// ForgetRender says that a video that was done is not there any more: it can
+// be asked for again.
+func (s *Store) ForgetRender(ctx context.Context, id policy.SessionID) error {
+	return s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM renders WHERE session = $1 AND state = 'done'", id)
 		return err
 	})
 }

@@ -80,7 +80,7 @@ func openGate(t *testing.T, database, dir string) *standIn {
 	if err := g.refresh(ctx); err != nil {
 		t.Fatal(err)
 	}
-	g.renders = appliance.NewRenders("gate-1", s, root, "inside-render", time.Now, slog.New(slog.DiscardHandler))
+	g.renders = appliance.NewRenders("gate-1", s, root, func() error { return nil }, "inside-render", time.Now, slog.New(slog.DiscardHandler))
 	if g.notary, err = appliance.OpenNotary(g.keyDir, "gate-1", s, root, time.Now, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}

@@ -120,15 +120,40 @@ var renders = []proof{
 	{"what a gate was at when it stopped waits again", func(s *subject) {
 		all := s.filmed(1)
 		s.nextRender()
-		s.check(s.RequeueRenders(s.ctx, "gate-2", later, false))
+		requeued := func(gate string, unharmed bool, want ...string) {
+			s.Helper()
+			cut, err := s.RequeueRenders(s.ctx, gate, later, unharmed)
+			s.check(err)
+			s.same(cut, want)
+		}
+		requeued("gate-2", false)
 		s.same(s.render(all[0]).State, store.RenderRunning)
-		s.check(s.RequeueRenders(s.ctx, "gate-1", later, true)) // it was told to stop
+		requeued("gate-1", true, string(all[0].ID)) // it was told to stop
 		s.same(s.render(all[0]).Attempts, 0)
 		for i := range store.RenderAttempts { // it crashed
 			s.same(s.nextRender().Attempts, i+1)
-			s.check(s.RequeueRenders(s.ctx, "gate-1", later, false))
+			requeued("gate-1", false, string(all[0].ID))
 		}
 		s.same(s.render(all[0]).State, store.RenderFailed)
+	}},
+	{"a video that is not there any more can be asked for again, the oldest goes first", func(s *subject) {
+		all := s.filmed(3)
+		for i := range 2 {
+			s.check(s.RenderMade(s.ctx, s.nextRender().Session, "", later.Add(-time.Duration(i)*time.Minute)))
+		}
+		oldest, err := s.OldestRender(s.ctx, "gate-1")
+		s.check(err)
+		s.same(oldest.Session, all[1].ID)
+		for _, se := range all {
+			s.check(s.ForgetRender(s.ctx, se.ID))
+		}
+		if _, err := s.OldestRender(s.ctx, "gate-1"); !errors.Is(err, store.ErrNotFound) {
+			s.Errorf("there is still a video: %v", err)
+		}
+		s.same(s.render(all[2]).State, store.RenderQueued) // it was not done
+		r, err := s.AskRender(s.ctx, by, all[0], later, false)
+		s.check(err)
+		s.same(r.State, store.RenderQueued)
 	}},
 	{"a video is made by one gate and once", func(s *subject) {
 		all := s.filmed(8)
