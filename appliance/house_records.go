@@ -15,6 +15,7 @@ import (
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 	"github.com/pawelmojski/inside/store"
 )
 
@@ -136,14 +137,15 @@ func (h *House) Recordings(ctx context.Context, session string) ([]api.Recording
 	recordings := []api.Recording{}
 	for _, f := range files {
 		channel, isCast := castChannel(f.Name())
-		if !isCast {
+		isDesktop := f.Name() == desktop.Name
+		if !isCast && !isDesktop {
 			continue
 		}
 		info, err := f.Info()
 		if err != nil {
 			return nil, err
 		}
-		recordings = append(recordings, api.Recording{Channel: channel, Size: info.Size(), Live: live})
+		recordings = append(recordings, api.Recording{Channel: channel, Desktop: isDesktop, Size: info.Size(), Live: live})
 	}
 	slices.SortFunc(recordings, func(x, y api.Recording) int { return x.Channel - y.Channel })
 	return recordings, nil

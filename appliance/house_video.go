@@ -100,9 +100,9 @@ func (h *House) VideoFile(ctx context.Context, session string) (io.ReadCloser, e
 		return nil, err
 	}
 	// Who takes away what somebody did is written down.
-	if err := h.Store.Audit(ctx, api.By(ctx), "recording.export", "session "+string(se.ID), "as video"); err != nil {
+	if err := h.looked(ctx, "recording.export", se, "video"); err != nil {
 		file.Close()
-		return nil, asProblem(err, "")
+		return nil, err
 	}
 	return file, nil
 }
@@ -112,9 +112,13 @@ func (h *House) LiveDesktop(ctx context.Context, session string) (io.ReadCloser,
 	if err != nil {
 		return nil, err
 	}
-	if err := h.Store.Audit(ctx, api.By(ctx), "recording.watch", "session "+string(se.ID), "desktop"); err != nil {
+	action := "recording.play" // of one that is over: its last picture, and why it ended
+	if _, live := h.Live.Sessions()[se.ID]; live {
+		action = "recording.watch"
+	}
+	if err := h.looked(ctx, action, se, "desktop"); err != nil {
 		dir.Close()
-		return nil, asProblem(err, "")
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()

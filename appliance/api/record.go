@@ -49,9 +49,11 @@ type Event struct {
 	Detail  string    `json:"detail,omitempty"`
 }
 
-// A Recording is what was recorded of one terminal channel.
+// A Recording is what was recorded of one terminal channel, or of a desktop,
+// which has no channels.
 type Recording struct {
 	Channel int   `json:"channel"`
+	Desktop bool  `json:"desktop,omitempty"`
 	Size    int64 `json:"size"` // bytes of the file so far
 	Live    bool  `json:"live"` // its session is
 }

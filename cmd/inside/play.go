@@ -95,6 +95,9 @@ func (c *cli) channel(cmd *cobra.Command, s api.Session, typed []string) (int, e
 	if err != nil {
 		return 0, err
 	}
+	if len(recordings) > 0 && recordings[0].Desktop {
+		return 0, desktopProblem(s)
+	}
 	if len(recordings) == 0 {
 		return 0, api.NewProblem(api.CodeNotFound, fmt.Sprintf("session %s has no terminal", short(s.ID)),
 			"inside session show "+short(s.ID)+" tells what was done")
@@ -103,6 +106,16 @@ func (c *cli) channel(cmd *cobra.Command, s api.Session, typed []string) (int, e
 		c.note(fmt.Sprintf("this is channel %d of %d: inside session show %s lists them", recordings[0].Channel, len(recordings), short(s.ID)))
 	}
 	return recordings[0].Channel, nil
+}
+
+// desktopProblem says where a desktop is looked at: a terminal shows none.
+func desktopProblem(s api.Session) error {
+	p := api.NewProblem(api.CodeConflict, fmt.Sprintf("session %s is a desktop, which a terminal does not show", short(s.ID)),
+		"inside export "+short(s.ID)+" --mp4 makes a video of it")
+	if s.Live {
+		p.Hint = "GET /api/v1/sessions/" + s.ID + "/live shows it as it changes; inside export " + short(s.ID) + " --mp4 makes a video of it when it has ended"
+	}
+	return p
 }
 
 // show plays a recording on the terminal and leaves that as it was found,

@@ -196,6 +196,10 @@ func (c *cli) printSession(s shownSession, left int) error {
 	}
 	f.add("with", with(api.Carried{Forwarding: s.Forwarding, Files: s.Files}))
 	for _, r := range s.Recordings {
+		if r.Desktop {
+			f.add("recording", fmt.Sprintf("desktop, %s: inside export %s --mp4", size(r.Size), short(s.ID)))
+			continue
+		}
 		f.add("recording", fmt.Sprintf("channel %d, %s: inside play %s %d", r.Channel, size(r.Size), short(s.ID), r.Channel))
 	}
 	if err := f.print(c.out); err != nil || len(s.Events) == 0 {

@@ -98,14 +98,13 @@ func (d *desk) shows(what string, colour uint32, atLeast int, s *seat) {
 // pointer is not part of either.
 func (d *desk) differs(p screen.Picture, rounding int) (n int) {
 	d.h.t.Helper()
-	id := strings.TrimSpace(d.must("xdotool getactivewindow"))
-	raw := d.must("import -silent -window " + id + " -depth 8 rgb:-")
-	if len(raw) != 3*len(p.Pix) {
-		d.h.t.Fatalf("the window has %d pixels, the recording %d × %d", len(raw)/3, p.W, p.H)
+	shown := d.window()
+	if len(shown.Pix) != len(p.Pix) {
+		d.h.t.Fatalf("the window has %d × %d pixels, the recording %d × %d", shown.W, shown.H, p.W, p.H)
 	}
 	for i, c := range p.Pix {
-		for shift, b := range []byte{raw[3*i+2], raw[3*i+1], raw[3*i]} {
-			if off := int(b) - int(c>>(8*shift)&0xff); off > rounding || -off > rounding {
+		for shift := 0; shift < 24; shift += 8 {
+			if off := int(shown.Pix[i]>>shift&0xff) - int(c>>shift&0xff); off > rounding || -off > rounding {
 				n++
 				break
 			}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"encoding/binary"
-	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
+	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
@@ -33,35 +32,6 @@ func (d *desk) window() screen.Picture {
 	return p
 }
 
-// recorded is the picture that a session's recording adds up to so far.
-func (h *house) recorded(id string) screen.Picture {
-	h.t.Helper()
-	root, err := os.OpenRoot(h.sessionDir(id))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer root.Close()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	head, events, err := desktop.Follow(ctx, root, desktop.Name, 0, cancel)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	s, err := screen.New(head.Width, head.Height)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for e, err := range events {
-		if err != nil {
-			break // all that there is yet was read
-		}
-		if err := e.Apply(s); err != nil {
-			h.t.Fatalf("an event of kind %c: %v", e.Kind, err)
-		}
-	}
-	return s.Picture()
-}
-
 func differing(a, b screen.Picture) (n int) {
 	for i := range a.Pix {
 		if a.Pix[i] != b.Pix[i] {
@@ -71,42 +41,17 @@ func differing(a, b screen.Picture) (n int) {
 	return n
 }
 
-// liveFrame is the first frame of the live view: its size, and how many
-// rectangles it has.
-func (h *house) liveFrame(id string) (width, height, rects int) {
-	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	body, err := h.api().LiveDesktop(ctx, id)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer body.Close()
-	for {
-		var head [5]byte
-		if _, err := io.ReadFull(body, head[:]); err != nil {
-			h.t.Fatal(err)
-		}
-		b := make([]byte, binary.LittleEndian.Uint32(head[1:]))
-		if _, err := io.ReadFull(body, b); err != nil {
-			h.t.Fatal(err)
-		}
-		if head[0] == 'f' {
-			u16 := func(at int) int { return int(binary.LittleEndian.Uint16(b[at:])) }
-			return u16(5), u16(7), u16(9)
-		}
-	}
-}
-
 // What a person sees in the window of xfreerdp is what the recording adds up
 // to, pixel by pixel, and what the video shows, as well as video can.
 func TestTheVideoShowsWhatTheClientShowed(t *testing.T) {
 	nettest.Need(t, "ffmpeg", "ffprobe")
-	h, d, _ := desktopHouse(t, settings{})
+	h, d, _ := desktopHouse(t, settings{listen: port})
 	h.grant("--protocol", "rdp", "--duration", "1h")
 	s := d.login("ideo", password)
 	d.shows("the desktop", desktopColour, 100_000, s)
 	id := h.live(1)[0].ID
+	h.deskIsLookedAt(id)
+	h.watchDesk(id, h.bearer("slow", "operator")) // who reads nothing holds up nobody
 	d.keys("click 1 type --delay 5 'seq 300; ls -la /; id'")
 	d.keys("key Return")
 
@@ -114,16 +59,20 @@ func TestTheVideoShowsWhatTheClientShowed(t *testing.T) {
 	h.until("the window shows what is recorded", func() bool {
 		// What is drawn between the two looks would be a difference that is none.
 		shown = d.window()
-		recorded := h.recorded(id)
+		recorded := h.replay(id)
 		return differing(shown, recorded) == 0 && differing(shown, d.window()) == 0 && len(slices.Compact(slices.Clone(shown.Pix))) > 5000
 	})
-	if w, ht, n := h.liveFrame(id); w != 800 || ht != 560 || n != 1 {
-		t.Errorf("the live view begins with %d rectangles of %d × %d", n, w, ht)
+	watcher := h.watchDesk(id, h.bearer("watcher", "operator"))
+	if f := watcher.until('f'); f[4] != 1 || binary.LittleEndian.Uint16(f[5:]) != 800 || binary.LittleEndian.Uint16(f[7:]) != 560 {
+		t.Errorf("a late viewer begins with %x", f[:11])
 	}
 
 	h.inside("session", "kill", id[:8])
 	s.ends(t, exitAdmin)
 	h.ended(id)
+	if why := watcher.until('e'); string(why) != policy.AdminEnded.Error() {
+		t.Errorf("the live view ends with %q", why)
+	}
 	video := filepath.Join(h.dir, "desktop.mp4")
 	h.inside("export", id[:8], video, "--mp4")
 	size, err := exec.Command("ffprobe", "-v", "error", "-show_entries", "stream=width,height", "-of", "csv=p=0", video).Output()
@@ -136,6 +85,7 @@ func TestTheVideoShowsWhatTheClientShowed(t *testing.T) {
 	if rows := h.audit("recording.export"); len(rows) != 1 || !strings.Contains(rows[0].Object, id) {
 		t.Errorf("audit: %+v", rows)
 	}
+	h.deskIsKept(id)
 }
 
 // likeness compares a picture with the last frame of a video, in decibels of
