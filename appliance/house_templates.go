@@ -39,7 +39,7 @@ func (h *House) CreateTemplate(ctx context.Context, asked api.NewTemplate) (api.
 	g := &t.Options
 	like := api.NewGrant{
 		Protocols: asked.Protocols, Logins: asked.Logins, Forwarding: asked.Forwarding, Duration: asked.Duration, Permanent: asked.Permanent,
-		Schedules: asked.Schedules, Idle: asked.Idle, MaxSessions: asked.MaxSessions,
+		Schedules: asked.Schedules, Idle: asked.Idle, MaxSessions: asked.MaxSessions, MaxEntries: asked.MaxEntries, Renew: asked.Renew,
 	}
 	now := h.Now()
 	if err := how(like, g); err != nil {
@@ -55,6 +55,9 @@ func (h *House) CreateTemplate(ctx context.Context, asked api.NewTemplate) (api.
 		return api.Template{}, err
 	}
 	if err := howMuch(like, g); err != nil {
+		return api.Template{}, err
+	}
+	if err := renewing(like, g); err != nil {
 		return api.Template{}, err
 	}
 	g.Reason = asked.Reason
@@ -99,12 +102,16 @@ func (h *House) byTemplate(ctx context.Context, asked api.NewGrant) (api.NewGran
 	}
 	if asked.Duration == "" && !asked.Permanent && asked.Start.IsZero() && asked.End.IsZero() {
 		asked.Duration, asked.Permanent = t.Duration, t.Permanent
+		asked.Renew = asked.Renew || t.Renew // which goes with the length
 	}
 	if asked.Idle == "" {
 		asked.Idle = t.Idle
 	}
 	if asked.MaxSessions == 0 {
 		asked.MaxSessions = t.MaxSessions
+	}
+	if asked.MaxEntries == "" {
+		asked.MaxEntries = t.MaxEntries
 	}
 	if asked.Reason == "" {
 		asked.Reason = t.Reason
@@ -116,7 +123,7 @@ func wireTemplate(t store.Template) api.Template {
 	g := t.Options
 	wire := api.Template{Created: g.Created, CreatedBy: g.CreatedBy, NewTemplate: api.NewTemplate{
 		Name: t.Name, Logins: g.Logins, Duration: policy.ExactDuration(t.Length), Permanent: t.Permanent,
-		Idle: policy.ExactDuration(g.Idle), MaxSessions: g.MaxSessions, Reason: g.Reason,
+		Idle: policy.ExactDuration(g.Idle), MaxSessions: g.MaxSessions, MaxEntries: g.MaxEntries.String(), Renew: g.Renew != 0, Reason: g.Reason,
 	}}
 	for _, p := range g.Protocols {
 		wire.Protocols = append(wire.Protocols, string(p))

@@ -24,7 +24,8 @@ type Template struct {
 	Permanent bool          // its grants have no end
 }
 
-const templateColumns = `name, protocols, logins, forwarding, length, permanent, schedules, idle, max_sessions, reason, created, created_by`
+const templateColumns = `name, protocols, logins, forwarding, length, permanent, schedules, idle, max_sessions, reason, created, created_by,
+	max_entries, entries_per, renew`
 
 // CreateTemplate keeps a template under a name that is free.
 func (s *Store) CreateTemplate(ctx context.Context, by string, t Template) (Template, error) {
@@ -41,9 +42,10 @@ func (s *Store) CreateTemplate(ctx context.Context, by string, t Template) (Temp
 		if taken > 0 {
 			return deed{}, refuse(ErrConflict, "there is a template named %s already: remove it first, or choose another name", t.Name)
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO templates ("+templateColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO templates ("+templateColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
 			t.Name, lines(g.Protocols), lines(g.Logins), int64(g.Forwarding), t.Length.Microseconds(), t.Permanent,
-			scheduleLines(g.Schedules), g.Idle.Microseconds(), g.MaxSessions, g.Reason, micros(g.Created), by)
+			scheduleLines(g.Schedules), g.Idle.Microseconds(), g.MaxSessions, g.Reason, micros(g.Created), by,
+			g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds())
 		return deed{action: "template.create", object: "template " + t.Name, detail: describeTemplate(t), became: knownTemplate(t)}, err
 	})
 	if err != nil {
@@ -64,6 +66,9 @@ func checkTemplate(t Template) error {
 		return refuse(ErrInvalid, "a length of %s cannot be kept", t.Length)
 	}
 	g := t.Options
+	if g.Renew != 0 && g.Renew != t.Length {
+		return refuse(ErrInvalid, "grants made by a template renew themselves by its length, %s, not by %s", policy.ExactDuration(t.Length), policy.ExactDuration(g.Renew))
+	}
 	g.Person, g.Server, g.Start = "somebody", "somewhere", g.Created
 	if t.Length != 0 {
 		g.End = g.Start.Add(t.Length)
@@ -104,15 +109,17 @@ func (s *Store) Templates(ctx context.Context) ([]Template, error) {
 }
 
 func readTemplate(r row) (t Template, err error) {
-	var forwarding, length, idle, created int64
+	var forwarding, length, idle, created, entriesPer, renew int64
 	var protocols, logins, schedules string
 	g := &t.Options
-	if err := r.Scan(&t.Name, &protocols, &logins, &forwarding, &length, &t.Permanent, &schedules, &idle, &g.MaxSessions, &g.Reason, &created, &g.CreatedBy); err != nil {
+	if err := r.Scan(&t.Name, &protocols, &logins, &forwarding, &length, &t.Permanent, &schedules, &idle, &g.MaxSessions, &g.Reason, &created, &g.CreatedBy,
+		&g.MaxEntries.Most, &entriesPer, &renew); err != nil {
 		return Template{}, err
 	}
 	g.Protocols, g.Logins = fromLines[policy.Protocol](protocols), fromLines[string](logins)
 	g.Forwarding = policy.Forwarding(forwarding)
-	g.Idle = time.Duration(idle) * time.Microsecond
+	g.Idle, g.MaxEntries.Per = time.Duration(idle)*time.Microsecond, time.Duration(entriesPer)*time.Microsecond
+	g.Renew = time.Duration(renew) * time.Microsecond
 	g.Created = moment(created)
 	t.Length = time.Duration(length) * time.Microsecond
 	if g.Schedules, err = parseScheduleLines(schedules); err != nil {
@@ -134,6 +141,8 @@ type templateFact struct {
 	Sessions   int               `json:"max_sessions,omitempty"`
 	Reason     string            `json:"reason,omitempty"`
 	CreatedBy  string            `json:"created_by"`
+	Entries    string            `json:"max_entries,omitempty"`
+	Renew      string            `json:"renew,omitempty"`
 }
 
 func knownTemplate(t Template) templateFact {
@@ -141,7 +150,7 @@ func knownTemplate(t Template) templateFact {
 	return templateFact{
 		Name: t.Name, Protocols: g.Protocols, Logins: g.Logins, Forwarding: g.Forwarding.String(), Length: policy.ExactDuration(t.Length),
 		Permanent: t.Permanent, Schedules: knownSchedules(g.Schedules), Idle: policy.ExactDuration(g.Idle), Sessions: g.MaxSessions,
-		Reason: g.Reason, CreatedBy: g.CreatedBy,
+		Reason: g.Reason, CreatedBy: g.CreatedBy, Entries: g.MaxEntries.String(), Renew: policy.ExactDuration(g.Renew),
 	}
 }
 

@@ -180,8 +180,8 @@ func calls() map[string]func(context.Context, House) error {
 		"Templates[]":                     func(ctx context.Context, h House) error { _, err := h.Templates(ctx); return err },
 		"Template[" + awkward + "]":       func(ctx context.Context, h House) error { _, err := h.Template(ctx, awkward); return err },
 		"RemoveTemplate[" + awkward + "]": func(ctx context.Context, h House) error { _, err := h.RemoveTemplate(ctx, awkward); return err },
-		"CreateTemplate[{Name:x Protocols:[ssh] Logins:[] Forwarding:[local] Duration:8h Permanent:true Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 Reason:r}]": func(ctx context.Context, h House) error {
-			_, err := h.CreateTemplate(ctx, NewTemplate{Name: "x", Protocols: []string{"ssh"}, Forwarding: []string{"local"}, Duration: "8h", Permanent: true, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, Reason: "r"})
+		"CreateTemplate[{Name:x Protocols:[ssh] Logins:[] Forwarding:[local] Duration:8h Permanent:true Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 MaxEntries:10/h Renew:true Reason:r}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateTemplate(ctx, NewTemplate{Name: "x", Protocols: []string{"ssh"}, Forwarding: []string{"local"}, Duration: "8h", Permanent: true, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, MaxEntries: "10/h", Renew: true, Reason: "r"})
 			return err
 		},
 		"SetGrantEnd[1 {Version:3 Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false NoRenew:false}]": func(ctx context.Context, h House) error {

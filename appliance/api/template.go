@@ -19,6 +19,8 @@ type NewTemplate struct {
 	Schedules   []Schedule `json:"schedules,omitempty"`
 	Idle        string     `json:"idle,omitempty"`         // "30m"
 	MaxSessions int        `json:"max_sessions,omitempty"` // of one person at a time
+	MaxEntries  string     `json:"max_entries,omitempty"`  // "10/h": of one person, in any minute (m), hour (h) or day (d)
+	Renew       bool       `json:"renew,omitempty"`        // by Duration, of grants that take it from here
 	Reason      string     `json:"reason,omitempty"`
 }
 

@@ -47,7 +47,7 @@ for. Times without a zone are read in --timezone, else in the zone of this
 machine.
 
 A template (inside template --help) gives what no flag says; any length that is
-given counts instead of its length. The grant gets a copy: no later change of
+given counts instead of its length and renewals. The grant gets a copy: no later change of
 the template changes it.`,
 		Args:              args(0, 1),
 		ValidArgsFunction: c.complete(c.personNames),
@@ -78,7 +78,6 @@ func (c *cli) grantFlags(cmd *cobra.Command, form *grantForm) {
 	f.StringVar(&form.from, "from", "", `begin then: "2026-12-24 08:00" (default now)`)
 	f.StringVar(&form.until, "until", "", `end then: "2026-12-24 12:00", 18:00 today`)
 	f.StringVar(&form.SourceIP, "source-ip", "", "only from this one of the person's addresses")
-	f.StringVar(&form.MaxEntries, "max-entries", "", "how often one person may enter: 5/m, 10/h, 40/d (default any number of times)")
 	f.StringVar(&form.Template, "template", "", "as this template says, where no other flag does")
 	c.optionFlags(cmd, form)
 	c.completeFlag(cmd, "person-group", c.groupNames(api.PersonGroup))
@@ -100,6 +99,7 @@ func (c *cli) optionFlags(cmd *cobra.Command, form *grantForm) {
 	f.BoolVar(&form.noForward, "no-port-forwarding", false, "forward nothing, which is the default")
 	f.StringVar(&form.Idle, "idle", "", "end sessions nobody has used for so long: 30m (default never)")
 	f.IntVar(&form.MaxSessions, "max-sessions", 0, "how many sessions of one person at a time (default any number)")
+	f.StringVar(&form.MaxEntries, "max-entries", "", "how often one person may enter: 5/m, 10/h, 40/d (default any number of times)")
 	f.BoolVar(&form.Renew, "renew", false, "near its end, extend it by its --duration if somebody entered under it meanwhile")
 	f.StringVar(&form.Reason, "reason", "", "why, for those who read it later")
 	c.completeFlag(cmd, "protocol", fixed("ssh", "rdp", "http"))
@@ -116,7 +116,7 @@ func (form *grantForm) read(cmd *cobra.Command) (api.NewGrant, error) {
 	if form.noForward {
 		asked.Forwarding = []string{"none"} // whatever a template says
 	}
-	for _, limit := range []string{"protocol", "ssh-login", "idle", "max-sessions"} {
+	for _, limit := range []string{"protocol", "ssh-login", "idle", "max-sessions", "max-entries"} {
 		if f := cmd.Flags().Lookup(limit); form.Template != "" && f.Changed && f.Value.String() == f.DefValue {
 			return asked, &usage{cmd, fmt.Errorf("--%s is empty: a grant by a template has this limit or another; for none leave the template out", limit)}
 		}

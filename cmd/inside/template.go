@@ -18,8 +18,8 @@ func (c *cli) templateCommand() *cobra.Command {
   inside grant alice --server db --template contractor
   inside grant bob --server db --template contractor --duration 3d
 
-A flag of the grant counts instead of what the template says. The options are
-copied when the grant is created: removing the template, or making another of
+A flag of the grant counts instead of what the template says; --renew of a
+template goes with its length. The options are copied when the grant is created: removing the template, or making another of
 its name, changes no grant.`
 	return cmd
 }
@@ -37,7 +37,7 @@ template, remove it and create it again; that changes no grant.`,
 			}
 			t, err := c.house().CreateTemplate(cmd.Context(), api.NewTemplate{
 				Name: args[0], Protocols: g.Protocols, Logins: g.Logins, Forwarding: g.Forwarding, Duration: g.Duration, Permanent: g.Permanent,
-				Schedules: g.Schedules, Idle: g.Idle, MaxSessions: g.MaxSessions, Reason: g.Reason,
+				Schedules: g.Schedules, Idle: g.Idle, MaxSessions: g.MaxSessions, MaxEntries: g.MaxEntries, Renew: g.Renew, Reason: g.Reason,
 			})
 			if err != nil {
 				return err
@@ -71,7 +71,7 @@ func templateLength(t api.Template) string {
 	if t.Permanent {
 		return "permanent"
 	}
-	return t.Duration
+	return t.Duration + yes(t.Renew, ", renews itself")
 }
 
 func (c *cli) templateShow() *cobra.Command {
@@ -91,6 +91,9 @@ func (c *cli) templateShow() *cobra.Command {
 			f.add("hours", hours(t.Schedules))
 			f.add("idle", t.Idle)
 			f.add("sessions", yes(t.MaxSessions > 0, fmt.Sprintf("at most %d of a person at a time", t.MaxSessions)))
+			most, period := often(t.MaxEntries)
+			f.add("entries", yes(t.MaxEntries != "", "at most "+most+" of a person in any "+period))
+			f.add("renews", yes(t.Renew, "itself by "+t.Duration+" while it is used"))
 			f.add("reason", t.Reason)
 			f.add("created", clock(t.Created)+" by "+t.CreatedBy)
 			return f.print(c.out)

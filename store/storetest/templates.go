@@ -33,10 +33,11 @@ var templates = []proof{
 	{"a template is kept as created, and its making is in the audit trail", func(s *subject) {
 		var t store.Template
 		s.changed("template.create", "template contractor",
-			"for 14d, protocols: ssh, logins: root deploy, forwarding: local, idle: 30m, sessions at a time: 2, schedule: ", func() error {
+			"for 14d, protocols: ssh, logins: root deploy, forwarding: local, idle: 30m, sessions at a time: 2, entries: 10/h, renews itself by: 14d, schedule: ", func() error {
 				t = s.template(store.Template{Name: "contractor", Length: 14 * 24 * time.Hour, Options: policy.Grant{
 					Protocols: []policy.Protocol{policy.SSH}, Logins: []string{"root", "deploy"}, Forwarding: policy.Local,
 					Schedules: s.hours("Mon-Fri 09:00-17:00"), Idle: 30 * time.Minute, MaxSessions: 2, Reason: "work",
+					MaxEntries: policy.Rate{Most: 10, Per: time.Hour}, Renew: 14 * 24 * time.Hour,
 				}})
 				return nil
 			})
@@ -44,7 +45,7 @@ var templates = []proof{
 			s.Errorf("%+v", t)
 		}
 		const known = `{"name":"contractor","protocols":["ssh"],"logins":["root","deploy"],"forwarding":"local","length":"14d","permanent":false,` +
-			`"schedules":["Mon-Fri 09:00-17:00 Europe/Warsaw"],"idle":"30m","max_sessions":2,"reason":"work","created_by":"root"}`
+			`"schedules":["Mon-Fri 09:00-17:00 Europe/Warsaw"],"idle":"30m","max_sessions":2,"reason":"work","created_by":"root","max_entries":"10/h","renew":"14d"}`
 		if deed := s.lastDeed(); deed.Was != "" || deed.Became != known {
 			s.Errorf("from %q to %s", deed.Was, deed.Became)
 		}
@@ -71,6 +72,10 @@ var templates = []proof{
 			{grants(policy.Grant{Schedules: make([]policy.Schedule, 1)}), store.ErrInvalid, "schedule"},
 			{grants(policy.Grant{Idle: time.Second}), store.ErrInvalid, "idle time of 1s"},
 			{grants(policy.Grant{MaxSessions: -1}), store.ErrInvalid, "-1 sessions"},
+			{grants(policy.Grant{MaxEntries: policy.Rate{Most: 1, Per: time.Second}}), store.ErrInvalid, "1 entries in 1s"},
+			{grants(policy.Grant{Renew: time.Hour}), store.ErrInvalid, "by its length"},
+			{store.Template{Name: "x", Length: 2 * time.Hour, Options: policy.Grant{Renew: time.Hour}}, store.ErrInvalid, "by its length, 2h, not by 1h"},
+			{store.Template{Name: "x", Length: time.Minute, Options: policy.Grant{Renew: time.Minute}}, store.ErrInvalid, "from 1 hour"},
 			{grants(policy.Grant{Reason: strings.Repeat("x", 10_000)}), store.ErrInvalid, "reason"},
 			{store.Template{Name: "taken"}, store.ErrConflict, "taken already"},
 		} {
