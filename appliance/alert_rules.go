@@ -96,7 +96,7 @@ func alertsBy(s signs, was func(alertKey) bool) map[alertKey]string {
 	}
 	disk := alertKey{kind: api.AlertRecordingsFilling, object: "recordings"}
 	if s.used > fillingAt || was(disk) && s.used > filledTo {
-		alerts[disk] = "the disk of the recordings is used by more than 80%: remove old recordings or enlarge it before nobody is let in"
+		alerts[disk] = "the disk of the recordings is used by more than 80%: shorten recordings.keep or enlarge it before nobody is let in"
 	}
 	for key, err := range map[alertKey]error{
 		{kind: api.AlertRecordingsFailing, object: "recordings"}: s.recordings,

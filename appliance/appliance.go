@@ -45,6 +45,7 @@ type Appliance struct {
 	ssh      *sshentry.Entry
 	ledger   *ledger
 	renders  *Renders
+	removals *Removals
 	notary   *Notary
 	live     *live
 	news     *Bus
@@ -95,6 +96,9 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
 	a.renders = NewRenders(a.cfg.Gate.Name, a.store, a.records.root, a.records.room, renderProgram(), a.clock.now, a.log)
+	if a.removals, err = NewRemovals(a.cfg.Gate.Name, a.cfg.Recordings.Keep, a.store, a.records.root, a.clock.now, a.log); err != nil {
+		return err
+	}
 	if a.webhook, err = newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded); err != nil {
 		return err
 	}
@@ -156,6 +160,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	keepers.Go(func() { a.notary.Run(writing) })
 	keepers.Go(func() { a.follow(ctx) })
 	keepers.Go(func() { a.renders.Run(ctx) })
+	keepers.Go(func() { a.removals.Run(ctx) })
 	keepers.Go(func() { a.keepTime(ctx) })
 	keepers.Go(func() { a.keepRenewing(ctx) })
 	keepers.Go(func() { a.lookOut(ctx) })

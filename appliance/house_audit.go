@@ -124,6 +124,13 @@ func (v *verification) row(ctx context.Context, r store.AuditRow) error {
 	if err != nil {
 		return err
 	}
+	if len(broken) > 0 {
+		// The row that says so stands later in the same record.
+		if why, err := v.house.Store.WhyRemoved(ctx, seal.Session); err != nil || why != "" {
+			v.report.Removed++
+			return err
+		}
+	}
 	v.report.Recordings++
 	for _, b := range broken {
 		report := v.report

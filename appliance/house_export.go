@@ -29,7 +29,7 @@ func (h *House) Export(ctx context.Context, session string) (io.ReadCloser, erro
 	if err != nil {
 		return nil, err
 	}
-	dir, err := h.folder(se)
+	dir, err := h.folder(ctx, se)
 	if err != nil {
 		return nil, err
 	}

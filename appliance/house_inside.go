@@ -159,7 +159,7 @@ func wireSession(b *policy.Book, now time.Time, se policy.Session, live map[poli
 		Gate: se.Gate, Start: se.Start, End: se.End, Carried: api.Carried(se.Carried),
 	}
 	if !se.End.IsZero() {
-		wire.Cause, wire.Sentence = string(se.Cause), se.Cause.Error()
+		wire.Cause, wire.Sentence, wire.Removed = string(se.Cause), se.Cause.Error(), se.Removed
 		return wire
 	}
 	if traffic, here := live[se.ID]; here {

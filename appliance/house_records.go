@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
@@ -75,7 +76,10 @@ func (h *House) entryFilter(f api.EntryFilter) (found store.EntryFilter, err err
 }
 
 // folder opens the folder a session's records lie in.
-func (h *House) folder(se policy.Session) (*os.Root, error) {
+func (h *House) folder(ctx context.Context, se policy.Session) (*os.Root, error) {
+	if !se.Removed.IsZero() {
+		return nil, h.removed(ctx, se)
+	}
 	dir, err := h.Records.OpenRoot(folder(se))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, api.NewProblem(api.CodeNotFound, fmt.Sprintf("the records of session %.8s are not on this gate (%s)", se.ID, h.Gate),
@@ -87,12 +91,22 @@ func (h *House) folder(se policy.Session) (*os.Root, error) {
 	return dir, nil
 }
 
+// removed says when and why the recording of a session was.
+func (h *House) removed(ctx context.Context, se policy.Session) error {
+	why, err := h.Store.WhyRemoved(ctx, se.ID)
+	if err != nil {
+		return asProblem(err, "")
+	}
+	return api.NewProblem(api.CodeNotFound, fmt.Sprintf("the recording of session %.8s was removed on %s %s", se.ID, se.Removed.Format(time.DateOnly), why),
+		fmt.Sprintf("its seal stays: inside audit list --object 'session %s'", se.ID))
+}
+
 func (h *House) Events(ctx context.Context, session string) (io.ReadCloser, error) {
 	se, err := h.session(ctx, session)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := h.folder(se)
+	dir, err := h.folder(ctx, se)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +138,7 @@ func (h *House) Recordings(ctx context.Context, session string) ([]api.Recording
 	if err != nil {
 		return nil, err
 	}
-	dir, err := h.folder(se)
+	dir, err := h.folder(ctx, se)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +170,7 @@ func (h *House) Recording(ctx context.Context, session string, channel int, f ap
 	if err != nil {
 		return nil, err
 	}
-	dir, err := h.folder(se)
+	dir, err := h.folder(ctx, se)
 	if err != nil {
 		return nil, err
 	}

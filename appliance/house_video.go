@@ -20,7 +20,7 @@ func (h *House) desktopOf(ctx context.Context, session string) (policy.Session, 
 	if err != nil {
 		return se, nil, err
 	}
-	dir, err := h.folder(se)
+	dir, err := h.folder(ctx, se)
 	if err != nil {
 		return se, nil, err
 	}

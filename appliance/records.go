@@ -57,7 +57,7 @@ func (r *records) room() error {
 		return fmt.Errorf("recordings: %w", err)
 	}
 	if bytes < leastFree || share < r.minFree {
-		return fmt.Errorf("recordings: %d MiB (%.1f%%) of the disk are free, %d MiB and %.1f%% are needed: remove old recordings or enlarge the disk",
+		return fmt.Errorf("recordings: %d MiB (%.1f%%) of the disk are free, %d MiB and %.1f%% are needed: shorten recordings.keep or enlarge the disk",
 			bytes>>20, share*100, leastFree>>20, r.minFree*100)
 	}
 	return nil

@@ -92,6 +92,7 @@ func TestAGrantThatWasUsedRenewsItselfAndAnUnusedOneEnds(t *testing.T) {
 	dir := t.TempDir()
 	a, err := New(t.Context(), config.Config{
 		Gate: config.Gate{Name: "gate-1"}, Paths: config.Paths{State: dir + "/state", Run: dir + "/run"},
+		Recordings: config.Recordings{Keep: config.Forever},
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

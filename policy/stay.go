@@ -51,7 +51,8 @@ type Session struct {
 	Start    time.Time
 	End      time.Time // zero while it lasts
 	Cause    EndCause
-	Carried  // known when it has ended
+	Carried            // known when it has ended
+	Removed  time.Time // when its recording was, because it was old; zero if it was not
 }
 
 // Carried is what went through a session.

@@ -59,7 +59,7 @@ func chainInside(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	sessions, err := all(ctx, tx, readSession, `SELECT id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause,
-		0, 0, 0, false, false FROM sessions ORDER BY started`)
+		0, 0, 0, false, false, 0 FROM sessions ORDER BY started`)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 )
 
-const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause, bytes_in, bytes_out, recordings, forwarding, files"
+const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause, bytes_in, bytes_out, recordings, forwarding, files, removed"
 
 // sessionIDs are file names too, so their form is narrow.
 var (
@@ -36,7 +36,7 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 	if se.Start.IsZero() {
 		se.Start = time.Now()
 	}
-	se.Start, se.End, se.Cause, se.Carried = kept(se.Start), time.Time{}, "", policy.Carried{}
+	se.Start, se.End, se.Cause, se.Carried, se.Removed = kept(se.Start), time.Time{}, "", policy.Carried{}, time.Time{}
 	se.Client, se.Dest = unmapped(se.Client), unmapped(se.Dest)
 	se.Login = readable(se.Login, maxText)
 	if err := checkSession(se); err != nil {
@@ -407,14 +407,14 @@ func (s *Store) Session(ctx context.Context, prefix string) (policy.Session, err
 }
 
 func readSession(r row) (se policy.Session, err error) {
-	var stay, grant, started, ended int64
+	var stay, grant, started, ended, removed int64
 	var client, dest string
 	if err := r.Scan(&se.ID, &stay, &se.Person, &se.Server, &grant, &se.Protocol, &se.Login, &client, &dest, &se.Gate,
-		&started, &ended, &se.Cause, &se.In, &se.Out, &se.Recordings, &se.Forwarding, &se.Files); err != nil {
+		&started, &ended, &se.Cause, &se.In, &se.Out, &se.Recordings, &se.Forwarding, &se.Files, &removed); err != nil {
 		return se, err
 	}
 	se.Stay, se.Grant = policy.StayID(numberID(stay)), policy.GrantID(numberID(grant))
-	se.Start, se.End = moment(started), moment(ended)
+	se.Start, se.End, se.Removed = moment(started), moment(ended), moment(removed)
 	if se.Client, err = parseAddrPort(client); err != nil {
 		return se, err
 	}

@@ -76,6 +76,7 @@ type AuditReport struct {
 	Time       time.Time     `json:"time,omitzero"`        // of the last record
 	Sealed     int64         `json:"sealed"`               // sessions whose recordings are sealed
 	Recordings int64         `json:"recordings,omitempty"` // sessions whose files were read
+	Removed    int64         `json:"removed,omitempty"`    // sessions whose files were, as the record says
 	Broken     *BrokenRecord `json:"broken,omitempty"`
 	Done       bool          `json:"done,omitempty"`
 }

@@ -56,9 +56,10 @@ type Session struct {
 	Until    time.Time `json:"until,omitzero"`
 	Live     bool      `json:"live"` // carried right now by the gate that answers
 	Carried
-	Cause    string `json:"cause,omitempty"`
-	Sentence string `json:"sentence,omitempty"`
-	Moved    []Left `json:"moved,omitempty"` // from other grants, oldest first
+	Cause    string    `json:"cause,omitempty"`
+	Sentence string    `json:"sentence,omitempty"`
+	Moved    []Left    `json:"moved,omitempty"`  // from other grants, oldest first
+	Removed  time.Time `json:"removed,omitzero"` // when its recording was; none: it was not
 }
 
 // Carried is what went through a session, so far or in all.

@@ -50,7 +50,7 @@ type Stats struct {
 	StaysToday  int          `json:"stays_today"`       // that began since midnight, where the gate is
 	StaysEnded  int          `json:"stays_ended"`       // in the last 24 hours
 	StaySeconds float64      `json:"stay_seconds"`      // that these lasted on the average
-	Recorded    time.Time    `json:"recorded,omitzero"` // since when there are recordings
+	Recorded    time.Time    `json:"recorded,omitzero"` // start of the oldest session
 }
 
 // A BusyServer is a server and how often it was entered.

@@ -85,9 +85,17 @@ func checkAbsolute(v string) error {
 	return nil
 }
 
+// Forever is the recordings.keep that keeps them all.
+const Forever = "forever"
+
 func checkKeep(v string) error {
-	_, err := policy.ParseDuration(v)
-	return err
+	if v == Forever {
+		return nil
+	}
+	if _, err := policy.ParseDuration(v); err != nil {
+		return fmt.Errorf("%w, or %s", err, Forever)
+	}
+	return nil
 }
 
 // checkHosts takes the host names of reverse proxies, as a browser sends them:

@@ -52,7 +52,7 @@ type Paths struct {
 
 // Recordings is [recordings].
 type Recordings struct {
-	Keep    string  // duration text, "90d"
+	Keep    string  // duration text, "90d", or Forever
 	MinFree float64 // share of the disk, 0.05 is "5%"
 }
 

@@ -125,7 +125,8 @@ the heads that gates have signed, and with the sessions and stays they tell of.
 The first record that was changed, taken out or put in is named.
 
 With --recordings the files of this gate are read too and compared with their
-seals; every one that differs is named. With --head the record is compared with
+seals; every one that differs is named, but for those the record says were
+removed because of recordings.keep. With --head the record is compared with
 a head that was printed before and kept elsewhere.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if head != "" {
@@ -183,7 +184,11 @@ func filesText(q api.AuditQuestion, r api.AuditReport) string {
 	if !q.Recordings {
 		return ""
 	}
-	return fmt.Sprintf(", files read of %d", r.Recordings)
+	text := fmt.Sprintf(", files read of %d", r.Recordings)
+	if r.Removed > 0 {
+		text += fmt.Sprintf(", removed of %d", r.Removed)
+	}
+	return text
 }
 
 func verifiedNotes(r api.AuditReport) []string {

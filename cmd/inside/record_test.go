@@ -3,12 +3,16 @@ package main
 import (
 	"context"
 	"database/sql"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/pawelmojski/inside/appliance"
 	"github.com/pawelmojski/inside/policy"
 )
 
@@ -19,6 +23,21 @@ func notarize(ts *testscript.TestScript, neg bool, args []string) {
 	if problem := g.notary.Problem(); problem != "" {
 		ts.Fatalf("%s", problem)
 	}
+}
+
+// daysPass N does what a gate that keeps recordings for 90 days does N days
+// from now.
+func daysPass(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: days-pass n")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	g := gateOf(ts)
+	now := func() time.Time { return time.Now().AddDate(0, 0, n) }
+	r, err := appliance.NewRemovals("gate-1", "90d", g.store, g.root, now, slog.New(slog.DiscardHandler))
+	ts.Check(err)
+	ts.Check(r.Round(context.Background()))
 }
 
 // tamper SQL… changes the database past everything that keeps it.

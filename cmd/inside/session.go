@@ -195,6 +195,7 @@ func (c *cli) printSession(s shownSession, left int) error {
 		f.add("traffic", fmt.Sprintf("%s to the server, %s from it", size(s.In), size(s.Out)))
 	}
 	f.add("with", with(api.Carried{Forwarding: s.Forwarding, Files: s.Files}))
+	f.add("removed", s.Removed)
 	for _, r := range s.Recordings {
 		if r.Desktop {
 			f.add("recording", fmt.Sprintf("desktop, %s: inside export %s --mp4", size(r.Size), short(s.ID)))

@@ -67,6 +67,7 @@ func TestStories(t *testing.T) {
 					"tamper":        tamper,
 					"spoil":         spoil,
 					"remove":        remove,
+					"days-pass":     daysPass,
 					"film":          film,
 					"make-videos":   makeVideos,
 					"spoil-video":   spoilVideo,

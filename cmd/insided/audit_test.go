@@ -103,3 +103,42 @@ func TestARecordIsWholeAndSealedAfterTheDaemonWasKilled(t *testing.T) {
 	}
 	h.whole()
 }
+
+// What is live began longer ago than recordings are kept here, too.
+func TestTheGateRemovesWhatIsOlderThanItIsKept(t *testing.T) {
+	h := newHouse(t, settings{keep: "1s"})
+	h.know()
+	h.grant()
+	tm := h.sit(at("root", nettest.BackendIP4), "echo still here; cat")
+	h.shows(tm, "still here")
+	live := h.live(1)[0]
+	if r := h.ssh("-tt", at("root", nettest.BackendIP4), "echo soon forgotten"); r.exit != 0 {
+		t.Fatalf("%+v", r)
+	}
+	var row api.Change
+	h.until("a recording is removed", func() bool {
+		rows, err := h.api().AuditRows(context.Background(), api.AuditFilter{Action: "recording.removed"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rows) > 0 {
+			row = rows[0]
+		}
+		return len(rows) > 0
+	})
+	id := strings.TrimPrefix(row.Object, "session ")
+	if row.By != "gate:gate-1" || row.Detail != "because recordings.keep = 1s" || id == live.ID {
+		t.Errorf("the row is %+v", row)
+	}
+	h.until("its folder is gone", func() bool {
+		dirs, err := filepath.Glob(filepath.Join(h.dir, "state", "recordings", "*", "*", "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(dirs) == 1 && filepath.Base(dirs[0]) == live.ID
+	})
+	if out, err := h.tryInside("play", id); err == nil || !strings.Contains(out+err.Error(), "was removed on") {
+		t.Errorf("inside play says %q, %v", out, err)
+	}
+	h.whole()
+}

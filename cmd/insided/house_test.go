@@ -85,6 +85,7 @@ type settings struct {
 	store     string // the URL; embedded SQLite unless given
 	state     string // the folder; one of the house's own unless given
 	minFree   string // "0%" unless given
+	keep      string // how long recordings are; "forever" unless given
 	listen    string // of the API; the socket only unless given
 	more      string // further tables of the configuration
 	before    string // a shell command in the daemon's own mounts, before it starts
@@ -147,11 +148,12 @@ state = %q
 run = %q
 [recordings]
 min_free = %q
+keep = %q
 [api]
 listen = %q
 %s
 `, or(s.gate, "gate-1"), nettest.ClientSide, nettest.BackendNet4, nettest.BackendNet6, or(s.source, "gateway"), s.intercept,
-		s.store, state, h.run(), or(s.minFree, "0%"), s.listen, s.more))
+		s.store, state, h.run(), or(s.minFree, "0%"), or(s.keep, "forever"), s.listen, s.more))
 }
 
 func (h *house) run() string    { return filepath.Join(h.dir, "run") }

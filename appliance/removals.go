@@ -1,0 +1,144 @@
+package appliance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pawelmojski/inside/appliance/config"
+	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/store"
+)
+
+// Removals removes the recordings of sessions that ended longer ago than
+// recordings are kept, videos with them. What is on the disk is looked through,
+// not the database: what a crash left half removed is removed after it.
+type Removals struct {
+	Gate    string
+	Store   *store.Store
+	Records *os.Root
+	Now     func() time.Time
+	Log     *slog.Logger
+
+	kept string        // recordings.keep, as the admin wrote it
+	keep time.Duration // 0: everything is kept
+}
+
+// NewRemovals makes what removes recordings; Run has it work.
+func NewRemovals(gate, kept string, s *store.Store, records *os.Root, now func() time.Time, log *slog.Logger) (*Removals, error) {
+	r := &Removals{Gate: gate, Store: s, Records: records, Now: now, Log: log, kept: kept}
+	if kept == config.Forever {
+		return r, nil
+	}
+	var err error
+	if r.keep, err = policy.ParseDuration(kept); err != nil {
+		return nil, fmt.Errorf("recordings.keep: %w", err)
+	}
+	return r, nil
+}
+
+// Run removes what is due until ctx ends.
+func (r *Removals) Run(ctx context.Context) {
+	if r.keep == 0 {
+		return
+	}
+	again := time.NewTicker(min(max(r.keep/24, time.Second), time.Hour))
+	defer again.Stop()
+	for {
+		if err := r.Round(ctx); err != nil && ctx.Err() == nil {
+			r.Log.Error("old recordings not all removed: they stay until they can be", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again.C:
+		}
+	}
+}
+
+// dayLayout is how the folder of a day is named, see folder.
+const dayLayout = "2006/01/02"
+
+// Round looks once through all days on which a recording can have begun that
+// is due.
+func (r *Removals) Round(ctx context.Context) error {
+	if r.keep == 0 {
+		return nil
+	}
+	now := r.Now()
+	due := now.Add(-r.keep)
+	days, err := fs.Glob(r.Records.FS(), "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]")
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, day := range days {
+		began, err := time.Parse(dayLayout, day)
+		if err != nil || !began.Before(due) {
+			continue
+		}
+		sessions, err := fs.ReadDir(r.Records.FS(), day)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		for _, s := range sessions {
+			name := path.Join(day, s.Name())
+			may, err := r.may(ctx, name, due)
+			if err != nil { // the database will not answer about the next one either
+				return errors.Join(append(failed, err)...)
+			}
+			if !may {
+				continue
+			}
+			if err := r.Records.RemoveAll(name); err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			r.Log.Info("recording removed", "session", s.Name(), "keep", r.kept)
+		}
+		r.tidy(day, now)
+	}
+	return errors.Join(failed...)
+}
+
+// may reports whether a folder is that of a session which is due, and has it
+// written down that it goes. Nobody else's folder is touched.
+func (r *Removals) may(ctx context.Context, name string, due time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeDown)
+	defer cancel()
+	se, err := r.Store.Session(ctx, path.Base(name))
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrInvalid), errors.Is(err, store.ErrConflict):
+		return false, nil // no session's
+	case err != nil:
+		return false, err
+	case filepath.ToSlash(folder(se)) != name:
+		return false, nil // the id of one begins so
+	case se.End.IsZero() || !se.End.Before(due):
+		return false, nil
+	}
+	err = r.Store.RemoveRecording(ctx, r.Gate, se.ID, "because recordings.keep = "+r.kept, r.Now())
+	if errors.Is(err, store.ErrConflict) {
+		return false, nil // it is sealed first
+	}
+	return err == nil, err
+}
+
+// tidy removes the folders of a day, its month and its year that are empty and
+// in which no session can begin any more.
+func (r *Removals) tidy(day string, now time.Time) {
+	today, lately := now.UTC().Format(dayLayout), now.Add(-time.Hour).UTC().Format(dayLayout)
+	for name := day; name != "." && !strings.HasPrefix(today, name) && !strings.HasPrefix(lately, name); name = path.Dir(name) {
+		if r.Records.Remove(name) != nil {
+			return // there is something in it
+		}
+	}
+}
