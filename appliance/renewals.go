@@ -90,20 +90,29 @@ func (a *Appliance) renew(ctx context.Context) error {
 	if len(due) == 0 {
 		return nil
 	}
-	gate := a.cfg.Gate.Name
-	used, err := a.store.UsedGrants(ctx, gate, due)
+	used, err := a.store.UsedGrants(ctx, a.cfg.Gate.Name, due)
 	if err != nil {
 		return err
 	}
+	var failed []error
 	for _, id := range used {
 		g := book.Grant(id)
-		switch err := a.store.RenewGrant(ctx, gate, id, g.Version, now); {
+		switch err := a.renewOne(ctx, g); {
 		case err == nil:
 			a.log.Info("grant renewed", "grant", id, "until", g.End.Add(g.Renew))
 		case errors.Is(err, store.ErrConflict): // another gate was first, or an admin
 		default:
-			return fmt.Errorf("grant %s: %w", id, err)
+			failed = append(failed, fmt.Errorf("grant %s: %w", id, err))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+// renewOne waits for the database no longer than the grant lasts: what has ended
+// meanwhile is over, and does not come to life again.
+func (a *Appliance) renewOne(ctx context.Context, g *policy.Grant) error {
+	now := a.clock.now()
+	ctx, cancel := context.WithTimeout(ctx, g.End.Sub(now))
+	defer cancel()
+	return a.store.RenewGrant(ctx, a.cfg.Gate.Name, g.ID, g.Version, now)
 }

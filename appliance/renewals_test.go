@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -160,6 +161,45 @@ func TestAGrantThatWasUsedRenewsItselfAndAnUnusedOneEnds(t *testing.T) {
 		if _, denial := b.Standing(want.g.ID, want.end); denial != policy.Expired {
 			t.Errorf("grant %s at its end: %q", want.g.ID, denial)
 		}
+	}
+}
+
+// A database that is busy, or away, over the end of a grant: the renewal that
+// waited for it comes too late, as the person is outside already.
+func TestAGrantThatHasEndedMeanwhileIsNotRenewed(t *testing.T) {
+	dir := t.TempDir()
+	a, err := New(t.Context(), config.Config{
+		Gate: config.Gate{Name: "gate-1"}, Paths: config.Paths{State: dir + "/state", Run: dir + "/run"},
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.store.Close()
+	ctx := t.Context()
+	p := must[policy.Person](t)(a.store.AddPerson(ctx, "root", policy.Person{Name: "alice"}))
+	v := must[policy.Server](t)(a.store.AddServer(ctx, "root", policy.Server{Name: "db", Prefix: netip.MustParsePrefix("10.30.0.1/32")}))
+	end := time.Now().Add(time.Second)
+	g := must[policy.Grant](t)(a.store.CreateGrant(ctx, "root", policy.Grant{Person: p.ID, Server: v.ID, Start: end.Add(-time.Hour), End: end, Renew: time.Hour}))
+	if _, _, err := a.store.Enter(ctx, policy.Session{
+		Person: p.ID, Server: v.ID, Grant: g.ID, Protocol: policy.SSH, Login: "root", Gate: "gate-1",
+		Client: netip.MustParseAddrPort("10.0.0.1:5000"), Dest: netip.MustParseAddrPort("10.30.0.1:22"),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.refresh(ctx); err != nil {
+		t.Fatal(err)
+	}
+	db := must[*sql.DB](t)(sql.Open("sqlite", dir+"/state/inside.db?_txlock=immediate"))
+	defer db.Close()
+	busy := must[*sql.Tx](t)(db.BeginTx(ctx, nil))
+	over := time.AfterFunc(time.Until(end)+200*time.Millisecond, func() { busy.Rollback() })
+	defer over.Stop()
+	if err := a.renew(ctx); err == nil {
+		t.Error("it was renewed, or not due")
+	}
+	facts := must[policy.Facts](t)(a.store.Facts(ctx))
+	if got := facts.Grants[0]; !got.Renewed.IsZero() || !got.End.Equal(g.End) {
+		t.Errorf("renewed at %s, until %s", got.Renewed, got.End)
 	}
 }
 

@@ -73,7 +73,7 @@ func TestASessionIsSealedSoThatWhoeverTouchesItIsFoundOut(t *testing.T) {
 func TestARecordIsWholeAndSealedAfterTheDaemonWasKilled(t *testing.T) {
 	h := newHouse(t, settings{})
 	h.know()
-	h.grant()
+	h.grant("--max-sessions", "1") // whose place a crash must not keep
 	for round := range 2 {
 		tm := h.sit(at("root", nettest.BackendIP4), "while :; do echo still here; sleep 0.01; done")
 		h.shows(tm, "still here")
@@ -102,6 +102,9 @@ func TestARecordIsWholeAndSealedAfterTheDaemonWasKilled(t *testing.T) {
 		t.Errorf("sealed was %s", seal.After)
 	}
 	h.whole()
+	if r := h.ssh(at("root", nettest.BackendIP4), "true"); r.exit != 0 {
+		t.Errorf("the crash kept the place of its session: exit %d\n%s", r.exit, r.stderr)
+	}
 }
 
 // What is live began longer ago than recordings are kept here, too.

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	_ "modernc.org/sqlite"
 
 	"github.com/pawelmojski/inside/appliance/api"
@@ -32,25 +29,6 @@ func report(b *testing.B, took []time.Duration, what string) {
 	b.ReportMetric(at(0.5), "p50-"+what)
 	b.ReportMetric(at(0.99), "p99-"+what)
 	b.ReportMetric(at(1), "max-"+what)
-}
-
-// logIn is connect for a login of its own.
-func (h *house) logIn(b testing.TB, login string) (*ssh.Client, error) {
-	addr := netip.AddrPortFrom(nettest.BackendIP4, 22).String()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-	defer cancel()
-	conn, err := h.Client.Dial(ctx, addr)
-	if err != nil {
-		return nil, err
-	}
-	c, chans, reqs, err := ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
-		User: login, Auth: []ssh.AuthMethod{ssh.Password(password)},
-		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error { return nil },
-	})
-	if err != nil {
-		return nil, err
-	}
-	return ssh.NewClient(c, chans, reqs), nil
 }
 
 // The end of a session after the end of its grant: how much later the
@@ -77,7 +55,7 @@ func BenchmarkExpiry(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			client, err := h.logIn(b, login)
+			client, err := h.logIn(login)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -172,7 +150,7 @@ func BenchmarkRevokeThousand(b *testing.B) {
 // watchOutput opens a terminal with a command in it and notes when the last
 // byte comes.
 func (h *house) watchOutput(b *testing.B, out io.Writer, command string) error {
-	client, err := h.logIn(b, "ideo")
+	client, err := h.logIn("ideo")
 	if err != nil {
 		return err
 	}
@@ -200,24 +178,8 @@ func BenchmarkRevokeAmongManyGrants(b *testing.B) {
 	h.know()
 	var took, answered []time.Duration
 	for b.Loop() {
-		grant := h.grant()
-		s, err := h.connect(b).NewSession()
-		if err != nil {
-			b.Fatal(err)
-		}
-		out := &clocked{}
-		s.Stdout = out
-		if err := s.Start("yes"); err != nil {
-			b.Fatal(err)
-		}
-		h.until("output flows", func() bool { return out.count.Load() > 1<<20 })
-		called := time.Now()
-		if _, err := h.api().RevokeGrant(context.Background(), grant); err != nil {
-			b.Fatal(err)
-		}
-		answered = append(answered, time.Since(called))
-		s.Wait()
-		took = append(took, max(0, time.Unix(0, out.last.Load()).Sub(called)))
+		answer, last := h.revokeUnderOutput(b)
+		took, answered = append(took, last), append(answered, answer)
 	}
 	slices.Sort(answered)
 	b.ReportMetric(answered[len(answered)/2].Seconds()*1000, "answer-ms")

@@ -294,23 +294,31 @@ func (h *house) finish(cmd *exec.Cmd) result {
 // sessions that starting real clients would measure nothing else.
 func (h *house) connect(t testing.TB) *ssh.Client {
 	t.Helper()
+	client, err := h.logIn("ideo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// logIn is connect for a login of its own, and for any goroutine.
+func (h *house) logIn(login string) (*ssh.Client, error) {
 	addr := netip.AddrPortFrom(nettest.BackendIP4, 22).String()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	defer cancel()
 	conn, err := h.Client.Dial(ctx, addr)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	c, chans, reqs, err := ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
-		User: "ideo", Auth: []ssh.AuthMethod{ssh.Password(password)},
+		User: login, Auth: []ssh.AuthMethod{ssh.Password(password)},
 		HostKeyCallback: func(string, net.Addr, ssh.PublicKey) error { return nil },
 	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	client := ssh.NewClient(c, chans, reqs)
-	t.Cleanup(func() { client.Close() })
-	return client
+	return ssh.NewClient(c, chans, reqs), nil
 }
 
 // until waits for something that gives no signal of its own.
