@@ -46,14 +46,29 @@ func joined(id uint32, parts ...[]byte) []byte {
 // begin writes what comes before the frames, of I420 and this size. last is how
 // long the last one stands.
 func (m *matroska) begin(w, h int, last time.Duration) error {
+	return m.header(w, h, last, "V_UNCOMPRESSED", text(0x2eb524, "I420"))
+}
+
+// h264 does the same for pictures of H.264.
+func (m *matroska) h264(w, h int) error {
+	return m.header(w, h, time.Millisecond, "V_MPEG4/ISO/AVC", nil)
+}
+
+// header writes head and the one track.
+func (m *matroska) header(w, h int, last time.Duration, codec string, colours []byte) error {
 	head := joined(0x1a45dfa3, number(0x4286, 1), number(0x42f7, 1), number(0x42f2, 4), number(0x42f3, 8),
 		text(0x4282, "matroska"), number(0x4287, 4), number(0x4285, 2))
 	head = append(elementID(head, 0x18538067), 1, 255, 255, 255, 255, 255, 255, 255)
 	head = append(head, joined(0x1549a966, number(0x2ad7b1, uint64(time.Millisecond)), text(0x4d80, "inside-render"), text(0x5741, "inside-render"))...)
-	video := joined(0xe0, number(0xb0, uint64(w)), number(0xba, uint64(h)), text(0x2eb524, "I420"))
-	head = append(head, joined(0x1654ae6b, joined(0xae, number(0xd7, 1), number(0x73c5, 1), number(0x83, 1), number(0x23e383, uint64(last)), text(0x86, "V_UNCOMPRESSED"), video))...)
+	video := joined(0xe0, number(0xb0, uint64(w)), number(0xba, uint64(h)), colours)
+	head = append(head, joined(0x1654ae6b, joined(0xae, number(0xd7, 1), number(0x73c5, 1), number(0x83, 1), number(0x23e383, uint64(last)), text(0x86, codec), video))...)
 	_, err := m.w.Write(head)
 	return err
+}
+
+// picture writes one picture, whose time is its number.
+func (m *matroska) picture(number int, data []byte) error {
+	return m.frame(time.Duration(number)*time.Millisecond, data)
 }
 
 // frame writes one frame as a cluster of its own.

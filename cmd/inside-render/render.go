@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pawelmojski/inside/proxy/rdpentry/gfx"
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
@@ -35,7 +36,8 @@ type renderer struct {
 	begun   bool          // there was a frame
 	last    time.Duration // the last frame's time
 	changed time.Duration // since when the picture is newer than it; -1: it is not
-	hidden  bool          // what is not drawn was said
+	now     time.Duration // the time of the event that is drawn
+	films   films
 }
 
 // render makes the video of a recording.
@@ -58,6 +60,8 @@ func (r *renderer) render(ctx context.Context, in *os.File, output string) (err 
 	if r.out, err = encode(ctx, r.encoder, output, r.canvas.w, r.canvas.h, r.gap()); err != nil {
 		return err
 	}
+	r.films = films{ctx: ctx, ffmpeg: r.encoder, in: in}
+	defer r.films.close()
 	for e, failed := range events {
 		if unreadable(failed) {
 			r.warn(r.outline.length, fmt.Sprintf("the recording ends here: %v", failed))
@@ -101,12 +105,13 @@ func (r *renderer) event(e desktop.Event) error {
 			return err
 		}
 	}
-	if e.Kind == desktop.Graphics && !r.hidden {
-		r.hidden = true
-		r.warn(e.Time, "the server used the graphics pipeline, which cannot be drawn yet: the recording holds it, the video does not show it")
-	}
-	if e.Kind == desktop.Keyframe && r.same(e.Data) {
-		return nil
+	r.now = e.Time
+	switch {
+	case e.Kind == desktop.Graphics && !r.screen.Pipelined():
+		r.screen.Surfaces().Video = r.films.picture
+		r.screen.Surfaces().Hidden = func(n gfx.NotShown) { r.warn(r.now, n.Error()) }
+	case e.Kind == desktop.Surfaces, e.Kind == desktop.Keyframe && (r.screen.Pipelined() || r.same(e.Data)):
+		return nil // of what the gate saw, which decodes no video
 	}
 	if err := e.Apply(r.screen); err != nil {
 		r.warn(e.Time, fmt.Sprintf("something could not be drawn: %v", err))

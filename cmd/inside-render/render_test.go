@@ -383,7 +383,7 @@ func TestWhatCannotBeRenderedIsSaidInWords(t *testing.T) {
 		bytes []byte
 		want  []string
 	}{
-		"whole":   {whole, []string{"graphics pipeline", "could not be drawn"}},
+		"whole":   {whole, []string{"not graphics", "could not be drawn"}},
 		"torn":    {whole[:len(whole)-10], []string{"ends here"}},
 		"damaged": {append(bytes.Clone(whole[:len(whole)-80]), make([]byte, 80)...), []string{"ends here"}},
 	} {

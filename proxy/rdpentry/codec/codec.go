@@ -69,7 +69,9 @@ func (d *Decoder) Decode(b Bitmap) ([]uint32, error) {
 	case !b.Compressed:
 		err = d.rows(b, w, h)
 	case b.Depth == 32:
-		err = d.planar(b.Data, w, h)
+		if err = d.planar(b.Data, w, h); err == nil {
+			d.flip(w, h)
+		}
 	default:
 		err = d.interleaved(b, w, h)
 	}

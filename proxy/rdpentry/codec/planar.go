@@ -1,6 +1,9 @@
 package codec
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The header of a planar bitmap, MS-RDPEGDI 2.2.2.5.1.
 const (
@@ -14,7 +17,19 @@ const (
 // the server that it must not send any.
 var ErrColorLoss = errors.New("bitmap: planar coding with reduced colour was not negotiated")
 
-// planar decodes planar coding: MS-RDPEGDI 3.1.9.2.
+// Planar decodes planar coding as the graphics pipeline has it (MS-RDPEGFX
+// 2.2.4.3): the top row comes first. See [Decoder.Decode].
+func (d *Decoder) Planar(data []byte, w, h int) ([]uint32, error) {
+	if w < 1 || h < 1 || w*h > MaxPixels {
+		return nil, fmt.Errorf("bitmap: impossible size %d × %d", w, h)
+	}
+	if err := d.planar(data, w, h); err != nil {
+		return nil, err
+	}
+	return d.bottom, nil
+}
+
+// planar decodes planar coding, the first row first: MS-RDPEGDI 3.1.9.2.
 func (d *Decoder) planar(data []byte, w, h int) error {
 	if len(data) == 0 {
 		return ErrShort
@@ -52,7 +67,6 @@ func (d *Decoder) planar(data []byte, w, h int) error {
 	for i := range d.bottom {
 		d.bottom[i] = uint32(red[i])<<16 | uint32(green[i])<<8 | uint32(blue[i])
 	}
-	d.flip(w, h)
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"image"
 
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
+	"github.com/pawelmojski/inside/proxy/rdpentry/gfx"
 )
 
 // Largest screen that is let through: 8192 a side, and 128 MiB of pixels, as
@@ -32,6 +33,9 @@ type Screen struct {
 
 	notice string
 	label  Picture // the notice, drawn
+
+	surfaces *gfx.Surfaces      // nil: the server has not used the graphics pipeline
+	words    map[string]Picture // what stands for graphics of a kind that cannot be shown
 
 	changed []image.Rectangle
 }

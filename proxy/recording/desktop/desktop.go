@@ -14,7 +14,8 @@
 // alone. The kinds of records are
 //
 //	b  events
-//	k  a keyframe: one event, from which on the picture is known
+//	k  a keyframe: one event, from which on the picture is known, and where
+//	   the graphics pipeline was used one more, the surfaces
 //	r  events that Recover took from the tail
 //	e  the end; no length
 //	x  the end, made by Recover; no length
@@ -48,6 +49,7 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
+	"github.com/pawelmojski/inside/proxy/rdpentry/gfx"
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/recording"
 	"github.com/pawelmojski/inside/proxy/recording/internal/ondisk"
@@ -68,7 +70,8 @@ const (
 	Channel  Kind = 'h' // what went through a channel, in words
 	Notice   Kind = 'n' // a line the gate shows over the desktop; "" takes it away
 	Keyframe Kind = 'k' // screen.AppendState
-	Graphics Kind = 'g' // data of the graphics pipeline that was passed through
+	Graphics Kind = 'g' // messages of the graphics pipeline, with segments and compression undone
+	Surfaces Kind = 'f' // gfx.Surfaces.AppendState, after a keyframe: for who begins there
 	End      Kind = 'e' // why the session ended, in words
 )
 
@@ -83,7 +86,7 @@ const (
 	// MaxData bounds the data of an event but a keyframe's.
 	MaxData = 8 << 20
 
-	maxBlock    = 160 << 20 // a keyframe of the largest screen, expanded
+	maxBlock    = 256 << 20 // a keyframe of the largest screen and its surfaces, expanded
 	blockSize   = 1 << 20   // of events that make a block
 	maxHeader   = 64 << 10
 	keyEvery    = 30 * time.Second
@@ -128,6 +131,11 @@ func (e Event) Apply(s *screen.Screen) error {
 		s.SetNotice(string(e.Data))
 	case Keyframe:
 		return s.SetState(e.Data)
+	case Graphics:
+		_, err := s.Graphics(e.Data)
+		return err
+	case Surfaces:
+		return s.Surfaces().SetState(e.Data)
 	}
 	return nil
 }
@@ -170,6 +178,10 @@ var ErrBlock = errors.New("an event of a block is cut")
 
 // Size returns the size of the desktop from the event on, if it says one.
 func (e Event) Size() (w, h int, ok bool) {
+	if e.Kind == Graphics {
+		w, h, ok = gfx.OutputSize(e.Data)
+		return w, h, ok && screen.CheckSize(w, h) == nil
+	}
 	if (e.Kind != Resize || len(e.Data) != 4) && (e.Kind != Keyframe || len(e.Data) < 4) {
 		return 0, 0, false
 	}

@@ -166,7 +166,8 @@ func (w *Writer) Channel(what string) error { return w.event(Channel, []byte(fit
 // away.
 func (w *Writer) Notice(text string) error { return w.event(Notice, []byte(fit(text))) }
 
-// Graphics appends data of the graphics pipeline that was passed through.
+// Graphics appends messages of the graphics pipeline that was passed through,
+// with segments and compression undone.
 func (w *Writer) Graphics(p []byte) error { return w.event(Graphics, p) }
 
 func (w *Writer) event(k Kind, data []byte) error {
@@ -285,7 +286,11 @@ func (w *Writer) Keyframe(s *screen.Screen) error {
 	}
 	at := w.now().Truncate(time.Microsecond)
 	// A keyframe is not in the tail: nothing is lost with it.
-	if err := w.block(kindKey, at, appendEvent(nil, 0, Keyframe, s.AppendState(nil))); err != nil {
+	key := appendEvent(nil, 0, Keyframe, s.AppendState(nil))
+	if s.Pipelined() {
+		key = appendEvent(key, 0, Surfaces, s.Surfaces().AppendState(nil))
+	}
+	if err := w.block(kindKey, at, key); err != nil {
 		return err
 	}
 	w.key, w.keySize, w.eventful = at, w.size, false
