@@ -33,7 +33,7 @@ func (h *house) desk() *desk {
 	h.t.Helper()
 	script := "set -e\nmount -t tmpfs none /mnt\nmkdir " + deskLab + "\nmount --bind " + h.dir + " " + deskLab + "\n" +
 		"mount -t tmpfs none /tmp\nmkdir -m 1777 /tmp/.X11-unix\n" +
-		"Xvfb " + deskDisplay + " -screen 0 840x640x24 -nolisten tcp -noreset &\n" +
+		"Xvfb " + deskDisplay + " -screen 0 840x640x24 -nolisten tcp -noreset -fbdir " + deskLab + " &\n" +
 		"export DISPLAY=" + deskDisplay + "; until xdpyinfo >/dev/null 2>&1; do sleep 0.1; done; exec openbox\n" // which gives a window the keyboard
 	x, err := h.Client.Start("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", script)
 	if err != nil {
@@ -147,9 +147,10 @@ func (h *house) replay(id string) screen.Picture {
 
 // A seat is a running xfreerdp.
 type seat struct {
-	out  bytes.Buffer
-	done chan struct{}
-	exit int // after done
+	out   bytes.Buffer
+	done  chan struct{}
+	exit  int    // after done
+	leave func() // ends it
 }
 
 func (s *seat) output() string {
@@ -166,6 +167,7 @@ func (d *desk) rdp(args ...string) *seat {
 		line += " '" + a + "'"
 	}
 	s := &seat{done: make(chan struct{})}
+	s.leave = func() { cancel(); <-s.done }
 	cmd := d.command(ctx, line)
 	cmd.Stdout, cmd.Stderr = &s.out, &s.out
 	if err := cmd.Start(); err != nil {
@@ -177,8 +179,7 @@ func (d *desk) rdp(args ...string) *seat {
 		close(s.done)
 	}()
 	d.h.t.Cleanup(func() {
-		cancel()
-		<-s.done
+		s.leave()
 		if d.h.t.Failed() {
 			d.h.t.Logf("xfreerdp ended with %d:\n%s", s.exit, s.out.String())
 		}
