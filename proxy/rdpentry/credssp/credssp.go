@@ -1,9 +1,10 @@
-// Package credssp logs in to a server that wants to know who comes before
-// there is a session: CredSSP (MS-CSSP), "network level authentication", with
-// NTLM (MS-NLMP) inside. It is the client's side only, version 5 and later:
-// the earlier ones do not protect against somebody who relays the login
-// (CVE-2018-0886). Package rdpentry calls [Login] with what the person's
-// client sent; nothing is kept.
+// Package credssp logs in before there is a session: CredSSP (MS-CSSP),
+// "network level authentication", with NTLM (MS-NLMP) inside. [Login] is the
+// client's side, towards a server that insists on it; [Accept] is the server's,
+// towards a person's client that does. Both speak version 5 and later: the
+// earlier ones do not protect against somebody who relays the login
+// (CVE-2018-0886). Kerberos is not spoken. Package rdpentry calls both; nothing
+// is kept.
 package credssp
 
 import (
@@ -35,7 +36,10 @@ func malformed(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
 }
 
-const version = 6
+const (
+	version = 6
+	oldest  = 5
+)
 
 // A tsRequest is the one message of CredSSP (MS-CSSP 2.2.1).
 type tsRequest struct {
@@ -58,6 +62,8 @@ type tsPassword struct {
 	Password []byte `asn1:"explicit,tag:2"`
 }
 
+const passwordKind = 1
+
 type tsCredentials struct {
 	Kind        int    `asn1:"explicit,tag:0"`
 	Credentials []byte `asn1:"explicit,tag:1"`
@@ -67,18 +73,15 @@ type tsCredentials struct {
 // is given. The login is bound to that certificate: somebody in between with
 // another one learns nothing, not even of a person the gate was told to trust.
 func Login(conn io.ReadWriter, server *x509.Certificate, c Credentials) error {
-	var spki struct {
-		Algorithm asn1.RawValue
-		Key       asn1.BitString
-	}
-	if rest, err := asn1.Unmarshal(server.RawSubjectPublicKeyInfo, &spki); err != nil || len(rest) > 0 {
-		return malformed("the server's public key")
+	key, err := publicKey(server)
+	if err != nil {
+		return err
 	}
 	hello := negotiateMessage()
 	if err := send(conn, tsRequest{NegoTokens: []negoToken{{hello}}}); err != nil {
 		return err
 	}
-	answer, err := receive(conn)
+	answer, err := answered(conn)
 	if err != nil {
 		return err
 	}
@@ -89,20 +92,13 @@ func Login(conn io.ReadWriter, server *x509.Certificate, c Credentials) error {
 	if err != nil {
 		return err
 	}
-	nonce := make([]byte, 32)
+	nonce := make([]byte, nonceLen)
 	rand.Read(nonce)
-	bound := func(direction string) []byte {
-		h := sha256.New()
-		h.Write([]byte("CredSSP " + direction + " Binding Hash\x00"))
-		h.Write(nonce)
-		h.Write(spki.Key.Bytes)
-		return h.Sum(nil)
-	}
-	request := tsRequest{NegoTokens: []negoToken{{proof}}, PubKeyAuth: keys.out.seal(bound("Client-To-Server")), Nonce: nonce}
+	request := tsRequest{NegoTokens: []negoToken{{proof}}, PubKeyAuth: keys.out.seal(bound(toServer, nonce, key)), Nonce: nonce}
 	if err := send(conn, request); err != nil {
 		return err
 	}
-	answer, err = receive(conn)
+	answer, err = answered(conn)
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ErrRefused // as some servers say it
 	}
@@ -113,18 +109,58 @@ func Login(conn io.ReadWriter, server *x509.Certificate, c Credentials) error {
 	if err != nil {
 		return err
 	}
-	if subtle.ConstantTimeCompare(proven, bound("Server-To-Client")) != 1 {
+	if subtle.ConstantTimeCompare(proven, bound(toClient, nonce, key)) != 1 {
 		return malformed("the server that checks the login is not the one that holds the certificate")
 	}
 	password, err := asn1.Marshal(tsPassword{utf16le(c.Domain), utf16le(c.User), utf16le(c.Password)})
 	if err != nil {
 		return err
 	}
-	credentials, err := asn1.Marshal(tsCredentials{1, password})
+	credentials, err := asn1.Marshal(tsCredentials{passwordKind, password})
 	if err != nil {
 		return err
 	}
 	return send(conn, tsRequest{AuthInfo: keys.out.seal(credentials)})
+}
+
+// What is bound to the certificate, in each direction (3.1.5).
+const (
+	toServer = "Client-To-Server"
+	toClient = "Server-To-Client"
+)
+
+func bound(direction string, nonce, key []byte) []byte {
+	h := sha256.New()
+	h.Write([]byte("CredSSP " + direction + " Binding Hash\x00"))
+	h.Write(nonce)
+	h.Write(key)
+	return h.Sum(nil)
+}
+
+// publicKey is the key of a certificate without its algorithm.
+func publicKey(c *x509.Certificate) ([]byte, error) {
+	var spki struct {
+		Algorithm asn1.RawValue
+		Key       asn1.BitString
+	}
+	if rest, err := asn1.Unmarshal(c.RawSubjectPublicKeyInfo, &spki); err != nil || len(rest) > 0 {
+		return nil, malformed("the server's public key")
+	}
+	return spki.Key.Bytes, nil
+}
+
+// answered reads what a server answers.
+func answered(r io.Reader) (tsRequest, error) {
+	t, err := receive(r)
+	switch {
+	case err != nil:
+		return t, err
+	case t.Version < oldest:
+		return t, ErrOld
+	case t.ErrorCode != 0:
+		return t, fmt.Errorf("%w (status %#08x)", ErrRefused, uint32(t.ErrorCode))
+	}
+	return t, nil
 }
 
 func send(w io.Writer, r tsRequest) error {
@@ -137,7 +173,8 @@ func send(w io.Writer, r tsRequest) error {
 	return err
 }
 
-// maxRequest bounds what a server may send: a challenge is far shorter.
+// maxRequest bounds what a peer may send: a challenge is far shorter, and a
+// Kerberos ticket that is offered first is not longer.
 const maxRequest = 16 << 10
 
 // receive reads one message, in DER: its length comes first.
@@ -179,12 +216,6 @@ func parse(b []byte) (tsRequest, error) {
 	var t tsRequest
 	if rest, err := asn1.Unmarshal(b, &t); err != nil || len(rest) > 0 {
 		return t, malformed("a message that is no TSRequest")
-	}
-	switch {
-	case t.Version < 5:
-		return t, ErrOld
-	case t.ErrorCode != 0:
-		return t, fmt.Errorf("%w (status %#08x)", ErrRefused, uint32(t.ErrorCode))
 	}
 	return t, nil
 }

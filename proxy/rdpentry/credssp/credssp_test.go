@@ -33,6 +33,21 @@ func TestTheExampleOfTheDocumentComesOut(t *testing.T) {
 	if got := hex.EncodeToString(key); got != "8de40ccadbc14a82f15cb0ad0de95ca3" {
 		t.Errorf("session key %s", got)
 	}
+	if got := hex.EncodeToString(Hash("Password")); got != "a4f49c406510bdcab6824ee7c30fd852" {
+		t.Errorf("hash of the password %s", got)
+	}
+	if got := hex.EncodeToString(owner(Hash("Password"), "Domain", "User")); got != "0c868a403bfd7a93a3001ef22ef02e3f" {
+		t.Errorf("hash of the password and its owner %s", got)
+	}
+	wrapped := make([]byte, 16)
+	stream(key).XORKeyStream(wrapped, bytes.Repeat([]byte{0x55}, 16))
+	if got := hex.EncodeToString(wrapped); got != "c5dad2544fc9799094ce1ce90bc9d03e" {
+		t.Errorf("wrapped session key %s", got)
+	}
+	s := newSession(bytes.Repeat([]byte{0x55}, 16))
+	if got := hex.EncodeToString(s.out.seal(utf16le("Plaintext"))); got != "010000007fb38ec5c55d497600000000"+"54e50165bf1936dc996020c1811b0f06fb5f" {
+		t.Errorf("sealed message %s", got)
+	}
 }
 
 func TestWhatIsSealedOpensOnceAndUnchanged(t *testing.T) {
@@ -53,19 +68,7 @@ func TestWhatIsSealedOpensOnceAndUnchanged(t *testing.T) {
 }
 
 func TestAServerThatLiesIsLeft(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert := testCertificate(t)
 	for name, c := range map[string]struct {
 		answers []any
 		want    error
@@ -105,6 +108,24 @@ func TestAServerThatLiesIsLeft(t *testing.T) {
 			}
 		})
 	}
+}
+
+func testCertificate(t *testing.T) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
 }
 
 func testChallenge(flags uint32) []byte {

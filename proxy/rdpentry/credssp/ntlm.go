@@ -14,23 +14,24 @@ import (
 	"golang.org/x/crypto/md4" //lint:ignore SA1019 the hash of a password in NTLM is MD4 (MS-NLMP 3.3.2)
 )
 
-// NTLM version 2 as MS-NLMP has it. MD4, MD5 and RC4 are what the protocol is
+// NTLM version 2 as MS-NLMP has it, from the client's side. MD4, MD5 and RC4 are what the protocol is
 // made of; what protects it here is TLS around it and the binding to its
 // certificate.
 
 // Negotiate flags (MS-NLMP 2.2.2.5).
 const (
-	ntlmUnicode    = 0x00000001
-	ntlmTarget     = 0x00000004
-	ntlmSign       = 0x00000010
-	ntlmSeal       = 0x00000020
-	ntlmNTLM       = 0x00000200
-	ntlmAlwaysSign = 0x00008000
-	ntlmExtended   = 0x00080000
-	ntlmTargetInfo = 0x00800000
-	ntlmVersion    = 0x02000000
-	ntlm128        = 0x20000000
-	ntlmKeyExch    = 0x40000000
+	ntlmUnicode      = 0x00000001
+	ntlmTarget       = 0x00000004
+	ntlmSign         = 0x00000010
+	ntlmSeal         = 0x00000020
+	ntlmNTLM         = 0x00000200
+	ntlmAlwaysSign   = 0x00008000
+	ntlmTargetServer = 0x00020000
+	ntlmExtended     = 0x00080000
+	ntlmTargetInfo   = 0x00800000
+	ntlmVersion      = 0x02000000
+	ntlm128          = 0x20000000
+	ntlmKeyExch      = 0x40000000
 
 	ntlmFlags = ntlmUnicode | ntlmTarget | ntlmSign | ntlmSeal | ntlmNTLM | ntlmAlwaysSign | ntlmExtended | ntlmVersion | ntlm128 | ntlmKeyExch
 	ntlmMust  = ntlmUnicode | ntlmSeal | ntlmExtended | ntlm128 | ntlmKeyExch
@@ -38,10 +39,12 @@ const (
 
 // Attributes of a target (2.2.2.1).
 const (
-	avEnd     = 0
-	avFlags   = 6
-	avTime    = 7
-	avBinding = 10
+	avEnd      = 0
+	avComputer = 1
+	avDomain   = 2
+	avFlags    = 6
+	avTime     = 7
+	avBinding  = 10
 
 	avHasMIC = 2
 )
@@ -88,29 +91,38 @@ func parseChallenge(b []byte) (challenge, error) {
 // flags that announce the code over all messages, and an empty channel
 // binding. It also returns the server's time, or nil.
 func proofTarget(target []byte) (b, stamp []byte, err error) {
-	for {
-		if len(target) < 4 {
-			return nil, nil, malformed("the attributes of an NTLM target")
-		}
-		kind, n := le.Uint16(target), int(le.Uint16(target[2:]))
-		if kind == avEnd {
-			break
-		}
-		if n > len(target)-4 {
-			return nil, nil, malformed("an attribute of an NTLM target")
-		}
-		value := target[4 : 4+n]
-		if kind == avTime && n == 8 {
+	err = eachAttribute(target, func(kind uint16, value []byte) {
+		if kind == avTime && len(value) == 8 {
 			stamp = value
 		}
 		if kind != avFlags && kind != avBinding {
-			b = append(b, target[:4+n]...)
+			b = appendAttribute(b, kind, value)
 		}
-		target = target[4+n:]
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	b = appendAttribute(b, avFlags, []byte{avHasMIC, 0, 0, 0})
 	b = appendAttribute(b, avBinding, make([]byte, 16))
 	return appendAttribute(b, avEnd, nil), stamp, nil
+}
+
+// eachAttribute goes through attributes (2.2.2.1) up to their end.
+func eachAttribute(b []byte, see func(kind uint16, value []byte)) error {
+	for {
+		if len(b) < 4 {
+			return malformed("the attributes of an NTLM target")
+		}
+		kind, n := le.Uint16(b), int(le.Uint16(b[2:]))
+		if kind == avEnd {
+			return nil
+		}
+		if n > len(b)-4 {
+			return malformed("an attribute of an NTLM target")
+		}
+		see(kind, b[4:4+n])
+		b = b[4+n:]
+	}
 }
 
 func appendAttribute(b []byte, kind uint16, value []byte) []byte {
@@ -119,12 +131,23 @@ func appendAttribute(b []byte, kind uint16, value []byte) []byte {
 	return append(b, value...)
 }
 
+// Hash is all of a password that NTLM needs (NTOWFv1, 3.3.1): whoever has it
+// can log in with it.
+func Hash(password string) []byte {
+	h := md4.New()
+	h.Write(utf16le(password))
+	return h.Sum(nil)
+}
+
+// owner binds the hash of a password to whose it is (NTOWFv2, 3.3.2).
+func owner(hash []byte, domain, user string) []byte {
+	return mac(hash, utf16le(strings.ToUpper(user)+domain))
+}
+
 // response computes the proof of a password and the key of the session
 // (3.3.2).
 func response(c Credentials, serverRandom, clientRandom, stamp, target []byte) (proof, key []byte) {
-	password := md4.New()
-	password.Write(utf16le(c.Password))
-	owf := mac(password.Sum(nil), utf16le(strings.ToUpper(c.User)+c.Domain))
+	owf := owner(Hash(c.Password), c.Domain, c.User)
 	temp := append([]byte{1, 1, 0, 0, 0, 0, 0, 0}, stamp...)
 	temp = append(temp, clientRandom...)
 	temp = append(temp, 0, 0, 0, 0)
@@ -146,8 +169,7 @@ func authenticate(hello, challenged []byte, c Credentials) ([]byte, *session, er
 		return nil, nil, err
 	}
 	if stamp == nil {
-		// 100 ns since 1601 (MS-DTYP 2.3.3).
-		stamp = le.AppendUint64(nil, uint64(time.Now().UnixNano()/100+116444736000000000))
+		stamp = fileTime(time.Now())
 	}
 	random := make([]byte, 8+16)
 	rand.Read(random)
@@ -174,12 +196,21 @@ func authenticate(hello, challenged []byte, c Credentials) ([]byte, *session, er
 	return b, newSession(exported), nil
 }
 
+// fileTime is a moment in units of 100 ns since 1601 (MS-DTYP 2.3.3).
+func fileTime(t time.Time) []byte {
+	return le.AppendUint64(nil, uint64(t.UnixNano()/100+116444736000000000))
+}
+
 // A session seals what is said after the login, each direction by its own keys
 // (3.4).
 type session struct{ in, out sealer }
 
+// flipped is the same session, seen from the other side.
+func (s *session) flipped() *session { return &session{in: s.out, out: s.in} }
+
 type sealer struct {
 	sign   []byte
+	key    []byte
 	cipher *rc4.Cipher
 	count  uint32
 }
@@ -190,7 +221,9 @@ func newSession(exported []byte) *session {
 			sum := md5.Sum(append(append([]byte(nil), exported...), "session key to "+name+" "+purpose+" key magic constant\x00"...))
 			return sum[:]
 		}
-		return sealer{sign: key("signing"), cipher: stream(key("sealing"))}
+		s := sealer{sign: key("signing"), key: key("sealing")}
+		s.rewind()
+		return s
 	}
 	return &session{in: direction("server-to-client"), out: direction("client-to-server")}
 }
@@ -219,6 +252,19 @@ func (s *sealer) head(b, message []byte) {
 	le.PutUint32(b, 1)
 	s.cipher.XORKeyStream(b[4:12], mac(s.sign, count, message)[:8])
 	copy(b[12:sealHead], count)
+}
+
+// rewind begins the key stream anew; messages are counted on.
+func (s *sealer) rewind() { s.cipher = stream(s.key) }
+
+// signature signs a message that is not encrypted. It is only used on the list
+// of mechanisms of SPNEGO, after which the key stream begins anew (MS-SPNG
+// 3.3.5.1).
+func (s *sealer) signature(message []byte) []byte {
+	b := make([]byte, sealHead)
+	s.head(b, message)
+	s.rewind()
+	return b
 }
 
 // open undoes seal.
