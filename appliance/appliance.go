@@ -42,6 +42,7 @@ type Appliance struct {
 	certs    *certificates
 	vault    *Vault
 	accounts accounts
+	guesses  guesses
 	ssh      *sshentry.Entry
 	ledger   *ledger
 	renders  *Renders

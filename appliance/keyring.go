@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -123,6 +124,46 @@ func (k *keyring) Take(ctx context.Context, h proxy.Held) (*proxy.Secret, error)
 		}
 	}
 	return nil, fmt.Errorf("%s is not held for this login", h.ID)
+}
+
+// Prove implements proxy.Keyring. It is not a use of what is held: nobody is
+// logged in by it, so it is possible before the person is admitted.
+func (k *keyring) Prove(ctx context.Context, h proxy.Held, proves func(password []byte) bool) error {
+	for _, c := range k.rows.Credentials {
+		if h.ID != "credential "+c.ID || c.Kind != store.PasswordCredential {
+			continue
+		}
+		if !k.visit.house.guesses.guess(c.ID, time.Now()) {
+			return proxy.ErrGuessing
+		}
+		secret, err := openCredential(k.visit.house.vault, c)
+		if err != nil {
+			return err
+		}
+		defer secret.Wipe()
+		if !proves(secret.Password) {
+			return proxy.ErrNotProven
+		}
+		k.visit.house.guesses.right(c.ID)
+		return nil
+	}
+	return fmt.Errorf("%s is not held for this login", h.ID)
+}
+
+// Passwords implements proxy.Visit.
+func (v *visit) Passwords(ctx context.Context) ([]proxy.PasswordFor, error) {
+	verdict := v.Verdict()
+	if !verdict.Allowed() {
+		return nil, errNotAdmitted
+	}
+	ctx, cancel := context.WithTimeout(ctx, writeDown)
+	defer cancel()
+	rows, err := v.house.store.Passwords(ctx, verdict.Person.ID, verdict.Server.ID)
+	var held []proxy.PasswordFor
+	for _, c := range rows {
+		held = append(held, proxy.PasswordFor{Login: c.Login})
+	}
+	return held, err
 }
 
 // session is the one this keyring serves: one that was let in, goes on, and

@@ -23,6 +23,11 @@ type Keyring interface {
 	// the person may be inside; it is written down before it is given.
 	Take(ctx context.Context, h Held) (*Secret, error)
 
+	// Prove asks whether the client knows a password that is held: proves is
+	// given it for as long as it runs. ErrNotProven says no, ErrGuessing that
+	// nobody was asked, because of too many wrong ones before.
+	Prove(ctx context.Context, h Held, proves func(password []byte) bool) error
+
 	// Refused tells the house that the server did not take what is held.
 	Refused(ctx context.Context, h Held)
 
@@ -35,6 +40,17 @@ type Keyring interface {
 
 // ErrNotRun is a command that the server has not even begun to run.
 var ErrNotRun = errors.New("the command was not run")
+
+// What a client has not shown by its proof of a password.
+var (
+	ErrNotProven = errors.New("the client does not know the password that is stored")
+	ErrGuessing  = errors.New("too many wrong passwords: wait some minutes")
+)
+
+// A PasswordFor says that a password is held, and for whom.
+type PasswordFor struct {
+	Login string // "" is any
+}
 
 // A Login says how the server let the person in.
 type Login struct {

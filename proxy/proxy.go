@@ -48,6 +48,10 @@ type Visit interface {
 	// login at the server. Nothing secret is read before it is taken.
 	Keyring(ctx context.Context, login string) (Keyring, error)
 
+	// Passwords lists for whom at the server the house holds passwords of the
+	// person's, before the client has said who it logs in as.
+	Passwords(ctx context.Context) ([]PasswordFor, error)
+
 	// Dial connects to the server that was dialled, never to another.
 	Dial(ctx context.Context) (net.Conn, error)
 

@@ -199,6 +199,15 @@ func (s *Store) Credentials(ctx context.Context, of policy.PersonID) (cs []Crede
 	return cs, err
 }
 
+// Passwords are those that serve a person at a server, whatever the login.
+func (s *Store) Passwords(ctx context.Context, p policy.PersonID, v policy.ServerID) (cs []Credential, err error) {
+	err = s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+		cs, err = credentialsWhere(ctx, tx, "person = $1 AND (server = $2 OR server = '') AND kind = $3 ORDER BY id", p, v, PasswordCredential)
+		return err
+	})
+	return cs, err
+}
+
 func credentialsWhere(ctx context.Context, tx *sql.Tx, where string, args ...any) ([]Credential, error) {
 	return all(ctx, tx, readCredential, "SELECT "+credentialColumns+" FROM credentials WHERE "+where, args...)
 }

@@ -23,6 +23,7 @@ package rdpentry
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
+	"github.com/pawelmojski/inside/proxy/rdpentry/credssp"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -109,6 +111,9 @@ type flow struct {
 	server *side // nil until dialled
 
 	request wire.ConnectionRequest // what the client asks for
+	spoken  uint32                 // the security protocol it is answered with
+	shown   *x509.Certificate      // what it sees of the gate
+	claimed credssp.Credentials    // what it proved by NLA; no User: nothing
 	data    wire.ClientData        // what it says of itself
 	info    wire.ClientInfo        // what it logs in with
 	login   string

@@ -454,7 +454,10 @@ func TestStrangersAndTheSilentAreSentAway(t *testing.T) {
 		"another protocol":      {"GET / HTTP/1.1\r\n\r\n", policy.ProtocolError, "not RDP"},
 		"standard RDP security": {string(wire.ConnectionRequest{}.Frame()), policy.NotServed, "standard RDP security"},
 		"CredSSP only":          {string(wire.ConnectionRequest{Negotiation: true, Protocols: wire.ProtocolHybrid}.Frame()), policy.NotServed, "TLS"},
-		"RDSAAD only":           {string(wire.ConnectionRequest{Negotiation: true, Protocols: wire.ProtocolRDSAAD}.Frame()), policy.NotServed, "TLS"},
+		"RDSAAD only":           {string(wire.ConnectionRequest{Negotiation: true, Protocols: wire.ProtocolRDSAAD}.Frame()), policy.NotServed, "RDSAAD"},
+		"RDSTLS only":           {string(wire.ConnectionRequest{Negotiation: true, Protocols: wire.ProtocolRDSTLS}.Frame()), policy.NotServed, "RDSTLS"},
+		"NLA as an admin only":  {string(wire.ConnectionRequest{Negotiation: true, Flags: wire.RestrictedAdmin, Protocols: wire.ProtocolHybrid}.Frame()), policy.NotServed, "restricted admin"},
+		"NLA guarded only":      {string(wire.ConnectionRequest{Negotiation: true, Flags: wire.RemoteCredentialGuard, Protocols: wire.ProtocolHybrid}.Frame()), policy.NotServed, "remote credential guard"},
 		"TLS at once":           {string(wire.ConnectionRequest{Negotiation: true, Protocols: 1}.Frame()) + "\x16\x03\x01", policy.ProtocolError, "follows"},
 		"no TLS after it":       {string(wire.ConnectionRequest{Negotiation: true, Protocols: 1}.Frame()), policy.ProtocolError, "grace"},
 	} {

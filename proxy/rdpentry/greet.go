@@ -2,12 +2,10 @@ package rdpentry
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net/netip"
 
-	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -23,8 +21,6 @@ const (
 var (
 	errTooEarly = errors.New("not RDP: input or graphics before the session has begun")
 	errEndless  = errors.New("not RDP: the connection sequence has no end")
-	errPlain    = errors.New("the client offers standard RDP security only; it must be told to use TLS")
-	errNoTLS    = errors.New("the client offers no TLS without network level authentication, which this gate cannot do yet")
 )
 
 // greet is the connection sequence with the client (MS-RDPBCGR 1.3.1.1) up to
@@ -36,21 +32,23 @@ func (f *flow) greet(ctx context.Context) error {
 	defer enough()
 	err := f.guarded(hello, f.client, func() error { return f.secure(hello) })
 	if err == nil {
+		err = f.guarded(login, f.client, func() error { return f.proveClient(login) })
+	}
+	if err == nil {
 		err = f.guarded(login, f.client, f.meet)
 	}
+	var refusal *proxy.Refusal
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.As(err, &refusal):
+		return refusal
 	case hello.Err() != nil && login.Err() != nil, errors.Is(err, context.DeadlineExceeded):
 		err = errGrace
 	}
-	denial := policy.ProtocolError
-	if errors.Is(err, errPlain) || errors.Is(err, errNoTLS) {
-		denial = policy.NotServed
-	}
-	return f.refusal(denial, err)
+	return f.refusal(denialOfGreeting(err), err)
 }
 
 // guarded closes a side when ctx ends while fn runs, and says why.
@@ -63,49 +61,6 @@ func (f *flow) guarded(ctx context.Context, s *side, fn func() error) error {
 		err = context.Cause(ctx)
 	}
 	return err
-}
-
-// secure negotiates TLS and takes it up.
-func (f *flow) secure(ctx context.Context) error {
-	frame, err := f.client.frames.Next()
-	if err != nil {
-		return err
-	}
-	if frame.Fast {
-		return errTooEarly
-	}
-	if f.request, err = wire.ParseConnectionRequest(frame.Body); err != nil {
-		return err
-	}
-	f.login = plainLine(f.request.Cookie, maxName) // a hint, until the real one comes
-	if f.request.Protocols&wire.ProtocolSSL == 0 {
-		f.client.write(wire.ConnectionConfirm{Failure: wire.FailSSLRequired}.Frame())
-		if f.request.Protocols == wire.ProtocolRDP {
-			return errPlain
-		}
-		return errNoTLS
-	}
-	if f.client.frames.Buffered() > 0 {
-		return fmt.Errorf("%w: something follows the connection request", wire.ErrMalformed)
-	}
-	name := f.dest
-	if v := f.visit.Verdict(); v.Person == nil || v.Server == nil {
-		name = netip.AddrPort{} // a flood of strangers makes no keys
-	}
-	certificate, err := f.entry.Certificates.Own(ctx, name)
-	if err != nil {
-		return fmt.Errorf("get the gate's certificate for %s: %w", f.dest, err)
-	}
-	confirm := wire.ConnectionConfirm{Negotiation: true, Flags: wire.ExtendedClientData, Protocol: wire.ProtocolSSL}
-	if err := f.client.write(confirm.Frame()); err != nil {
-		return err
-	}
-	conn := tls.Server(f.client.raw, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12})
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS with the client: %w", err)
-	}
-	f.client.secured(conn)
-	return nil
 }
 
 // meet is MCS and GCC with the client, up to its login.
@@ -166,10 +121,7 @@ func (f *flow) meetPDU(p wire.MCS) (done bool, err error) {
 		if f.info, err = wire.ParseClientInfo(rest); err != nil {
 			return false, err
 		}
-		f.login = f.info.User
-		if f.info.Domain != "" {
-			f.login = f.info.Domain + `\` + f.info.User
-		}
+		f.takeLogin()
 		return true, nil
 	}
 	return false, fmt.Errorf("%w: MCS PDU %d before the login", wire.ErrMalformed, p.Kind)

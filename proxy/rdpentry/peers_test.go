@@ -21,6 +21,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
+	"github.com/pawelmojski/inside/proxy/rdpentry/credssp"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
@@ -47,10 +48,12 @@ type gate struct {
 	events   []recording.Event
 	pins     [][]byte
 
-	own    tls.Certificate
-	server net.Listener
-	ended  chan error
-	stop   context.CancelCauseFunc
+	own      tls.Certificate
+	stored   []storedPassword
+	guessing bool // too much was guessed
+	server   net.Listener
+	ended    chan error
+	stop     context.CancelCauseFunc
 }
 
 const waiting = 10 * time.Second
@@ -158,8 +161,15 @@ func (g *gate) Admit(_ context.Context, login string) (policy.Session, error) {
 	return policy.Session{ID: "s"}, nil
 }
 
-func (g *gate) Keyring(context.Context, string) (proxy.Keyring, error) {
-	return nil, errors.ErrUnsupported
+func (g *gate) Passwords(context.Context) (held []proxy.PasswordFor, err error) {
+	for _, s := range g.stored {
+		held = append(held, s.PasswordFor)
+	}
+	return held, nil
+}
+
+func (g *gate) Keyring(_ context.Context, login string) (proxy.Keyring, error) {
+	return &ring{gate: g, login: login}, nil
 }
 
 func (g *gate) Dial(ctx context.Context) (net.Conn, error) {
@@ -219,6 +229,7 @@ type peer struct {
 	t     testing.TB
 	side  *side
 	asked uint32 // what it was asked for, as a server
+	nla   error  // what the gate said to its login, as a client
 }
 
 func (p *peer) send(frame []byte) {
@@ -293,6 +304,7 @@ type clientWishes struct {
 	request  wire.ConnectionRequest
 	channels []wire.Channel
 	info     wire.ClientInfo
+	nla      credssp.Credentials // what it logs in with where the gate asks for it
 }
 
 func usual() clientWishes {
@@ -318,12 +330,23 @@ func (g *gate) enterWith(e Entry, w clientWishes) *peer {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	if confirm, err := wire.ParseConnectionConfirm(frame.Body); err != nil || confirm.Protocol != wire.ProtocolSSL || confirm.Failure != 0 {
-		g.t.Fatalf("confirm %+v, %v", confirm, err)
+	confirm, err := wire.ParseConnectionConfirm(frame.Body)
+	want := uint32(wire.ProtocolSSL)
+	if w.nla.User != "" {
+		want = wire.ProtocolHybrid
+	}
+	if err != nil || confirm.Protocol != want || confirm.Failure != 0 {
+		g.t.Fatalf("confirm %+v, %v, want protocol %d", confirm, err, want)
 	}
 	conn := tls.Client(p.side.raw, &tls.Config{InsecureSkipVerify: true})
 	if err := conn.Handshake(); err != nil {
 		g.t.Fatal(err)
+	}
+	if w.nla.User != "" {
+		if err := credssp.Login(conn, conn.ConnectionState().PeerCertificates[0], w.nla); err != nil {
+			p.nla = err
+			return p
+		}
 	}
 	p.side.secured(conn)
 	core := make(wire.Core, 216)

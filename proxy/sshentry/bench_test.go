@@ -327,6 +327,7 @@ func (benchVisit) Over(time.Duration) bool      { return false }
 func (benchVisit) Admit(context.Context, string) (policy.Session, error) {
 	return policy.Session{}, nil
 }
+func (benchVisit) Passwords(context.Context) ([]proxy.PasswordFor, error) { return nil, nil }
 func (benchVisit) Keyring(context.Context, string) (proxy.Keyring, error) { return nil, nil }
 func (benchVisit) Dial(context.Context) (net.Conn, error) {
 	return net.Dial("tcp", os.Getenv("INSIDE_BENCH_SERVER"))

@@ -335,6 +335,8 @@ func (h *house) Admit(_ context.Context, login string) (policy.Session, error) {
 	return policy.Session{ID: "s"}, nil
 }
 
+func (h *house) Passwords(context.Context) ([]proxy.PasswordFor, error) { return nil, nil }
+
 func (h *house) Keyring(context.Context, string) (proxy.Keyring, error) {
 	if ring := hook(h.g, &h.g.keyring); ring != nil {
 		return ring(h)

@@ -38,6 +38,10 @@ func (r *ring) Owner(_ context.Context, key []byte) (proxy.KeyOwner, error) {
 
 func (r *ring) Held() []proxy.Held { return r.held }
 
+func (r *ring) Prove(context.Context, proxy.Held, func([]byte) bool) error {
+	return errors.ErrUnsupported // by SSH a person proves keys
+}
+
 func (r *ring) Take(_ context.Context, h proxy.Held) (*proxy.Secret, error) {
 	r.h.mu.Lock()
 	admitted := len(r.h.admitted)

@@ -174,6 +174,12 @@ func (i *ClientInfo) SmartCard() bool { return i.Flags&infoPIN != 0 }
 // password it sent.
 func (i *ClientInfo) Autologon() bool { return i.Flags&infoAutologon != 0 }
 
+// Login makes the server log in as somebody without asking.
+func (i *ClientInfo) Login(domain, user, password string) {
+	i.Domain, i.User, i.Password = domain, user, password
+	i.Flags = i.Flags&^infoPIN | infoAutologon
+}
+
 // Notify makes the server tell who logged in.
 func (i *ClientInfo) Notify() { i.Flags |= infoNotify }
 
