@@ -8,12 +8,18 @@ BINARIES := bin/insided bin/inside bin/inside-render
 STATICCHECK := $(GO) tool -modfile=packaging/tools/go.mod staticcheck
 BENCHSTAT := $(GO) tool -modfile=packaging/tools/go.mod benchstat
 
-.PHONY: build demo test lint race fuzz soak bench clean deps $(BINARIES)
+.PHONY: build deb demo test lint race fuzz soak bench clean deps $(BINARIES)
 
 build: $(BINARIES)
 
 $(BINARIES):
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/$(@F)
+
+# The Debian packages, in bin/.
+deb:
+	packaging/deb amd64
+	packaging/deb arm64
+	lintian --fail-on error,warning bin/*.deb
 
 deps:
 	packaging/dev/install

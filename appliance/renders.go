@@ -59,13 +59,15 @@ func NewRenders(gate string, s *store.Store, records *os.Root, room func() error
 	return &Renders{Gate: gate, Store: s, Records: records, Room: room, Program: program, Now: now, Log: log, Pause: time.Minute, wake: make(chan struct{}, 1)}
 }
 
-// renderProgram is inside-render beside this program, or wherever the PATH
-// has it.
+// renderProgram is inside-render beside this program, or where the package has
+// it, or wherever the PATH has it.
 func renderProgram() string {
 	if self, err := os.Executable(); err == nil {
-		beside := filepath.Join(filepath.Dir(self), "inside-render")
-		if _, err := os.Stat(beside); err == nil {
-			return beside
+		for _, folder := range []string{".", "../libexec/inside"} {
+			program := filepath.Join(filepath.Dir(self), folder, "inside-render")
+			if _, err := os.Stat(program); err == nil {
+				return program
+			}
 		}
 	}
 	return "inside-render"
