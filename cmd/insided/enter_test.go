@@ -157,7 +157,7 @@ func TestADeadServerIsARefusedConnectionAndNotAHang(t *testing.T) {
 func TestAStayGoesOnBetweenConnections(t *testing.T) {
 	h := newHouse(t, settings{})
 	h.know()
-	h.grant()
+	grant := h.grant()
 	for range 3 {
 		if r := h.ssh(at("ideo", nettest.BackendIP4), "true"); r.exit != 0 {
 			t.Fatalf("exit %d: %s", r.exit, r.stderr)
@@ -182,6 +182,27 @@ func TestAStayGoesOnBetweenConnections(t *testing.T) {
 		if s = h.ended(s.ID); s.Stay != stays[0].ID || s.Cause != "client-left" && s.Cause != "server-left" {
 			t.Errorf("session %+v, want it in stay %s and left by a side", s, stays[0].ID)
 		}
+	}
+	// Nor does it end with the daemon; its grant ends it, though nobody is there.
+	h.stop()
+	h.start()
+	h.inside("grant", "revoke", grant)
+	h.until("the stay has ended", func() bool {
+		after, err := h.api().Stays(context.Background(), allStays)
+		return err == nil && len(after) == 1 && after[0].ID == stays[0].ID && after[0].Cause == "grant-revoked"
+	})
+}
+
+// A server that has learned nothing since OpenSSH 6.2 takes no key exchange and
+// no MAC that the gate offers to clients.
+func TestAnOldServerIsReached(t *testing.T) {
+	h := newHouse(t, settings{sshd: nettest.SSHDOptions{Config: []string{
+		"KexAlgorithms diffie-hellman-group-exchange-sha256", "Ciphers aes256-ctr", "MACs hmac-sha2-256",
+	}}})
+	h.know()
+	h.grant()
+	if r := h.ssh(at("ideo", nettest.BackendIP4), "id -un"); r.exit != 0 || r.stdout != "ideo\n" {
+		t.Errorf("exit %d\n%s%s", r.exit, r.stdout, r.stderr)
 	}
 }
 
