@@ -231,6 +231,9 @@ func (x *explainer) weighGrants() []api.Weighed {
 
 func (x *explainer) weigh(g *policy.Grant) api.Weighed {
 	until, denial := x.book.Standing(g.ID, x.at)
+	if denial == "" && g.Approved.IsZero() && x.book.NeedsApproval(x.server.ID) {
+		until, denial = time.Time{}, policy.NotApproved // a group's grant stands for its other servers
+	}
 	best := judged{denial: denial, until: until}
 	for i, w := range x.ways {
 		v := x.book.DecideBy(g.ID, w.flow, x.at)
