@@ -13,6 +13,11 @@ import (
 // warnings are how long before its end a person is told of it.
 var warnings = []time.Duration{5 * time.Minute, time.Minute}
 
+// farthest is how far ahead an end is waited for, which then is decided again. A
+// time.Duration ends after 292 years: what is added to one that long overflows,
+// and people write 2999 where they mean for ever.
+const farthest = 100 * 365 * 24 * time.Hour
+
 // reconsider asks the current book about a live session: it goes on, goes on
 // with another end, moves under another grant, or ends. It is called when the
 // book changes and when the end has come.
@@ -136,7 +141,7 @@ func (v *visit) arm(verdict policy.Verdict, now time.Time) {
 	v.endDeadline = time.Time{}
 	v.ends.Store(0)
 	if !verdict.Until.IsZero() {
-		left := verdict.Until.Sub(now)
+		left := min(verdict.Until.Sub(now), farthest)
 		v.ends.Store(int64(time.Since(v.began) + left))
 		for _, before := range warnings {
 			if left > before {

@@ -242,3 +242,12 @@ func TestAWarningNamesTheClosingOfTheSchedule(t *testing.T) {
 		wantAt(t, v, began, 9*time.Hour-5*time.Minute, "your stay ends in 5 minutes, when the hours of your grant are over")
 	})
 }
+
+func TestAnEndInCenturiesEndsNobodyNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, v := insider(t, policy.Grant{ID: "1", End: time.Date(2999, 12, 31, 0, 0, 0, 0, time.UTC)})
+		if v.Over(0) || v.ends.Load() < 0 || !v.endDeadline.After(time.Now()) {
+			t.Errorf("it ends in %d, and at %s", v.ends.Load(), v.endDeadline)
+		}
+	})
+}
