@@ -93,7 +93,7 @@ func (f *flow) downIO(data []byte) error {
 			case flags&wire.SecRedirection != 0:
 				return errRedirected
 			case flags&wire.SecLicense != 0:
-				return f.showOn(clientIO, data)
+				return f.downLicense(data)
 			}
 			return fmt.Errorf("%w: security header %#x before the desktop", wire.ErrMalformed, flags)
 		}
@@ -104,6 +104,11 @@ func (f *flow) downIO(data []byte) error {
 			return err
 		}
 		data = rest
+		if f.own != nil && s.Kind == wire.DemandActive { // the server's desktop takes its place
+			if err := f.own.close(); err != nil {
+				return policy.ClientLeft
+			}
+		}
 		if err := f.downShare(&s); err != nil {
 			return err
 		}
@@ -113,6 +118,21 @@ func (f *flow) downIO(data []byte) error {
 		if err := f.showOn(clientIO, s.Bytes()); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+var errLicense = errors.New("the server wants to talk to the client about licenses, which is too late after the gate's sign-in form: have the client send the password, such as /p: of xfreerdp")
+
+// downLicense passes licensing on; who was told by the gate that they need no
+// license cannot be told otherwise.
+func (f *flow) downLicense(data []byte) error {
+	if !f.licensed {
+		f.licensing = true
+		return f.showOn(clientIO, data)
+	}
+	if _, rest, err := wire.ParseSecurity(data); err != nil || !wire.LicenseDone(rest) {
+		return errLicense
 	}
 	return nil
 }

@@ -38,6 +38,7 @@ import (
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/credssp"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
+	"github.com/pawelmojski/inside/proxy/recording"
 )
 
 // Certificates remembers the certificates on both sides of the gate.
@@ -130,6 +131,12 @@ type flow struct {
 	desktop *desktopTap // what the server draws; set once admitted
 	showing sync.Mutex  // keeps what is recorded and what is shown in one order
 	share   share
+
+	own       *page             // the gate's own desktop, while the client shows that
+	licensed  bool              // the gate has told the client that it needs no license
+	licensing bool              // the server talks to it about that
+	typed     bool              // the login comes from the gate's sign-in form
+	tries     []recording.Event // logins that were not accepted before
 
 	loggedAs string // who the server said last has logged on
 	logons   int    // how often it was somebody else

@@ -226,7 +226,6 @@ func TestTheServerIsNotAskedAboutWhoIsDenied(t *testing.T) {
 		"at accept":               {func(g *gate, _ *clientWishes) { g.deny(policy.NoGrant) }, policy.NoGrant},
 		"by login":                {func(g *gate, _ *clientWishes) { g.decide = loginOnly(g, "admin") }, policy.WrongLogin},
 		"by domain":               {func(g *gate, w *clientWishes) { g.decide = loginOnly(g, "ideo"); w.info.Domain = "LAB" }, policy.WrongLogin},
-		"no login":                {func(g *gate, w *clientWishes) { g.verdict.Load().Grant.Logins = []string{"ideo"}; w.info.User = "" }, policy.WrongLogin},
 		"a login to be misread":   {func(_ *gate, w *clientWishes) { w.info.User = "ideo\u202e" }, policy.WrongLogin},
 		"restricted admin":        {func(_ *gate, w *clientWishes) { w.request.Flags = wire.RestrictedAdmin }, policy.NotServed},
 		"remote credential guard": {func(_ *gate, w *clientWishes) { w.request.Flags = wire.RemoteCredentialGuard }, policy.NotServed},
@@ -341,7 +340,7 @@ func TestServersThatCannotBeCarriedAreRefusedWithAReason(t *testing.T) {
 		want   policy.Denial
 		reason string
 	}{
-		"NLA":                   {wire.ConnectionConfirm{Failure: wire.FailHybridRequired}, policy.NotAuthenticated, "NLA"},
+		"NLA that is offered":   {wire.ConnectionConfirm{Failure: wire.FailHybridRequired}, policy.ProtocolError, "code 5"},
 		"no TLS":                {wire.ConnectionConfirm{Failure: wire.FailSSLNotAllowed}, policy.NotServed, "standard RDP security"},
 		"no negotiation":        {wire.ConnectionConfirm{}, policy.NotServed, "standard RDP security"},
 		"another protocol":      {wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybridEx}, policy.ProtocolError, "0x8"},

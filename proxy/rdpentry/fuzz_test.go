@@ -3,6 +3,7 @@ package rdpentry
 import (
 	"bytes"
 	"context"
+	"image"
 	"net"
 	"os"
 	"testing"
@@ -136,6 +137,7 @@ func FuzzGreeting(f *testing.F) {
 		}
 		fl.decide()
 		width, height, depth := fl.page()
-		bitmapFrames(1, messagePage(fl.denialText(fl.refusal(policy.NotServed, context.Canceled)), width, height, depth))
+		message := messagePage(fl.denialText(fl.refusal(policy.NotServed, context.Canceled)), width, height)
+		(&page{f: fl, depth: depth}).frames(message, image.Rect(0, 0, message.W, message.H), image.Point{})
 	})
 }

@@ -12,12 +12,17 @@ import (
 )
 
 // letIn decides about the person, now with their login, goes to the server,
-// and passes the login on once the entry is written down.
+// and passes the login on once the entry is written down. Who has sent less
+// than that takes is asked.
 func (f *flow) letIn(ctx context.Context) error {
-	if err := f.decide(); err != nil {
-		return err
+	err := f.decide()
+	if err == nil {
+		err = f.reach(ctx)
 	}
-	if err := f.reach(ctx); err != nil {
+	if why := wanting(err); why != "" {
+		err = f.signIn(ctx, why)
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -26,8 +31,10 @@ func (f *flow) letIn(ctx context.Context) error {
 	if _, err := f.visit.Admit(ctx, f.login); err != nil {
 		return err
 	}
-	if err := f.visit.Note(recording.Event{Kind: "login", Detail: f.howLoggedIn()}); err != nil {
-		return policy.RecordingFailed
+	for _, e := range append(f.tries, recording.Event{Kind: "login", Detail: f.howLoggedIn()}) {
+		if err := f.visit.Note(e); err != nil {
+			return policy.RecordingFailed
+		}
 	}
 	if err := f.openDesktop(); err != nil {
 		f.log.Error("recording could not be opened", "error", err)
@@ -55,6 +62,11 @@ func (f *flow) decide() error {
 	if f.info.User == "" {
 		return f.decideNameless()
 	}
+	return f.decideLogin()
+}
+
+// decideLogin asks it about the login, wherever that comes from.
+func (f *flow) decideLogin() error {
 	shown := plainLine(f.login, maxName)
 	if !soundLogin(f.login) {
 		f.login = shown
@@ -66,24 +78,30 @@ func (f *flow) decide() error {
 	return nil
 }
 
+var errNameless = errors.New("the client sent no login name: give it one, such as /u: of xfreerdp")
+
 // decideNameless lets somebody whose client sent no login see the server's own
 // prompt, unless the login is what their grant depends on.
 func (f *flow) decideNameless() error {
 	f.login = ""
 	v := f.visit.Verdict()
 	if v.Grant != nil && len(v.Grant.Logins) > 0 {
-		return f.refusal(policy.WrongLogin, errors.New("the client sent no login name: give it one, such as /u: of xfreerdp"))
+		return f.refusal(policy.WrongLogin, errNameless)
 	}
 	return nil
 }
 
 // howLoggedIn says for the event log what the client offered the server.
 func (f *flow) howLoggedIn() string {
+	how := "password"
+	if f.typed {
+		how = "password asked for in the gate's sign-in form"
+	}
 	if f.chosen == wire.ProtocolHybrid {
-		return "password, taken by the server (NLA)"
+		return how + ", taken by the server (NLA)"
 	}
 	if f.info.User != "" && f.info.Password != "" && f.info.Autologon() {
-		return "password"
+		return how
 	}
 	return "at the server's own prompt"
 }

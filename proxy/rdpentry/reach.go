@@ -81,7 +81,7 @@ func (f *flow) secureServer(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case confirm.Failure == wire.FailHybridRequired, confirm.Failure == wire.FailSSLWithUserAuthReq:
+	case f.asked&wire.ProtocolHybrid == 0 && (confirm.Failure == wire.FailHybridRequired || confirm.Failure == wire.FailSSLWithUserAuthReq):
 		return errNLA
 	case confirm.Failure == wire.FailSSLNotAllowed, confirm.Failure == wire.FailNoCertificate, !confirm.Negotiation:
 		return errOldServer

@@ -85,7 +85,7 @@ func (f *flow) upIO(data []byte) error {
 		if err != nil {
 			return err
 		}
-		if flags&wire.SecLicense == 0 {
+		if flags&wire.SecLicense == 0 || f.licensed {
 			return nil
 		}
 		return f.sent(f.toServer(f.serverIO, data))
@@ -134,6 +134,9 @@ func (f *flow) upData(s wire.Share) (pass bool, err error) {
 	d, err := wire.ParseData(s.Body)
 	if err != nil {
 		return false, err
+	}
+	if _, active := f.share.get(); !active {
+		return false, nil // said to the desktop before, which may have been the gate's sign-in form
 	}
 	switch d.Kind {
 	case wire.DataBitmapKeys:

@@ -49,6 +49,7 @@ const (
 	coreWidth    = 4
 	coreHeight   = 6
 	coreDepth    = 8
+	coreKeyboard = 12
 	corePost     = 128
 	coreHigh     = 136
 	coreDepths   = 138
@@ -87,6 +88,9 @@ func (c Core) Depth() int {
 	}
 	return 16
 }
+
+// Keyboard is the number of the client's keyboard layout.
+func (c Core) Keyboard() uint32 { return le.Uint32(c[coreKeyboard:]) }
 
 // Early returns what the client says early that it can do.
 func (c Core) Early() uint16 { return le.Uint16(c[coreEarly:]) }

@@ -194,3 +194,13 @@ func ValidClient() []byte {
 		4, 0, 0, 0, // an empty blob
 	}
 }
+
+// LicenseDone reports whether a licensing PDU, without its security header,
+// ends licensing: an error message that says that there is no error.
+func LicenseDone(b []byte) bool {
+	c := cursor{b: b}
+	kind := c.u8()
+	c.skip(3)
+	code := c.u32()
+	return !c.bad && kind == 0xff && code == 7
+}
