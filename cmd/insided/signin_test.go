@@ -5,28 +5,14 @@ import (
 	"io"
 	"strings"
 	"testing"
-
-	"github.com/pawelmojski/inside/netfilter/nettest"
 )
-
-// shadowHouse is a house whose server insists on NLA.
-func shadowHouse(t *testing.T) (*house, *desk) {
-	t.Helper()
-	nettest.Need(t, "freerdp-shadow-cli", "winpr-hash", "xfreerdp", "Xvfb", "xterm", "import", "xdotool", "xdpyinfo", "nsenter", "openbox", "xprop")
-	h := newHouse(t, settings{})
-	if _, err := h.StartShadow(accounts("ideo")[0]); err != nil {
-		t.Fatal(err)
-	}
-	h.know()
-	h.grant("--protocol", "rdp", "--duration", "1h")
-	return h, h.desk()
-}
 
 // formColour is what only the sign-in form has: where something is typed.
 const formColour = 0x111820
 
 func TestWhoSentNoPasswordTypesItIntoTheGatesForm(t *testing.T) {
-	h, d := shadowHouse(t)
+	h, d, _ := shadowHouse(t)
+	h.grant("--protocol", "rdp", "--duration", "1h")
 	s := d.rdp("/u:ideo", "/p:")
 	d.shows("the form", formColour, 10_000, s)
 	if live := h.live(0); len(live) != 0 {
