@@ -48,12 +48,14 @@ fuzz:
 	  done; done
 
 # What takes minutes: ten million random decisions against the oracle, every
-# change of every zone's clocks against Python's zoneinfo, and for as long as
-# SOAK a database that is damaged again and again.
+# change of every zone's clocks against Python's zoneinfo, a million damaged
+# PDUs of RDP, and for as long as SOAK a database that is damaged again and
+# again.
 SOAK ?= 30m
 soak: deps
 	INSIDE_SOAK=$(SOAK) $(GO) test ./cmd/insided -run Damaged -count=1 -timeout 24h -v
 	INSIDE_SOAK=1 $(GO) test ./policy -run 'Soak|Zoneinfo' -count=1 -timeout 120m -v
+	INSIDE_SOAK=1 $(GO) test ./proxy/rdpentry -run Mutated -count=1 -timeout 6h -v
 
 COUNT ?= 1
 bench: deps
