@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -28,11 +29,11 @@ var limits = []struct {
 const confinedEnv = "INSIDE_RENDER_CONFINED"
 
 // confine gives up what rendering does not need, for this process and ffmpeg:
-// capabilities, new privileges by any program, and sockets. Systemd adds what
-// only it can. Most of this is given up by one thread, so that the program
-// then starts again from that thread: confine does not return unless it fails
-// or has been here before.
-func confine() error {
+// capabilities, new privileges by any program, sockets, and all files but the
+// recording and those in the folder of the video. Most of this is given up by
+// one thread, so that the program then starts again from that thread: confine
+// does not return unless it fails or has been here before.
+func confine(recording, folder string) error {
 	if os.Getenv(confinedEnv) != "" {
 		return os.Unsetenv(confinedEnv)
 	}
@@ -59,7 +60,7 @@ func confine() error {
 	if err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0]); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
-	if err := noSockets(); err != nil {
+	if err := errors.Join(noFiles(recording, folder), noSockets()); err != nil {
 		return err
 	}
 	return fmt.Errorf("starting again: %w", syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), confinedEnv+"=1")))

@@ -1,6 +1,6 @@
 // The inside-render command makes a video of the recording of a desktop
 // session. It is a process of its own because it decodes what strangers sent:
-// it gives up what it could do to anybody, the network first, and talks to
+// it gives up what it could do to anybody, network and files first, and talks to
 // nobody but ffmpeg and, in lines of JSON on standard output, to whoever
 // started it. insided starts it for `inside export --mp4`; it can be used by
 // hand:
@@ -47,7 +47,7 @@ func main() {
 // run renders one recording. The video appears under its name when it is
 // whole.
 func run(ctx context.Context, recording, output string, fps int, pointer bool) (err error) {
-	if err := confine(); err != nil {
+	if err := confine(recording, filepath.Dir(output)); err != nil {
 		return fmt.Errorf("giving up privileges: %w", err)
 	}
 	in, err := open(recording, filepath.Dir(output))

@@ -13,11 +13,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
@@ -449,7 +453,8 @@ func TestWhatFailsLeavesNothing(t *testing.T) {
 // confinedChild gives everything up and says what it still can.
 func confinedChild() {
 	defer os.Exit(0)
-	if err := confine(); err != nil {
+	folder := os.Getenv("FOLDER")
+	if err := confine("", folder); err != nil {
 		fmt.Println("confine:", err)
 		return
 	}
@@ -459,15 +464,39 @@ func confinedChild() {
 	fmt.Println(string(status), err)
 	python, err := exec.Command("/bin/sh", "-c", "ulimit -c; exec 3<>/dev/null; chown 12345 /proc/self/fd/3 2>&1; true").CombinedOutput()
 	fmt.Println(string(python), err)
+	for _, name := range []string{"/etc/passwd", filepath.Join(folder, "..", "neighbour", "secret")} {
+		_, err := os.ReadFile(name)
+		fmt.Println("read:", err)
+	}
+	fmt.Println("change:", os.WriteFile(filepath.Join(folder, "..", "neighbour", "secret"), nil, 0o600))
+	fmt.Println("video:", os.WriteFile(filepath.Join(folder, "video"), nil, 0o600))
+	fmt.Println("signal:", syscall.Kill(os.Getppid(), 0))
 }
 
-func TestTheProgramAndItsChildrenHaveNoNetworkAndNoPrivileges(t *testing.T) {
+func TestTheProgramAndItsChildrenHaveNoNetworkNoPrivilegesAndNoFiles(t *testing.T) {
 	exe, err := os.Executable()
 	must(t, err)
+	folders := t.TempDir()
+	for _, name := range []string{"mine", "neighbour"} {
+		must(t, os.Mkdir(filepath.Join(folders, name), 0o700))
+	}
+	must(t, os.WriteFile(filepath.Join(folders, "neighbour", "secret"), []byte("secret"), 0o600))
 	c := exec.Command(exe)
-	c.Env = append(os.Environ(), childEnv+"=confined")
+	c.Env = append(os.Environ(), childEnv+"=confined", "FOLDER="+filepath.Join(folders, "mine"))
 	out, err := c.CombinedOutput()
 	must(t, err)
+	// Landlock is there since Linux 5.13, its rule for signals since 6.12.
+	version, _, _ := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	for least, want := range map[int][]string{
+		1: {"read: open /etc/passwd: permission denied", "read: open .*/secret: permission denied", "change: open .*/secret: permission denied", "video: <nil>"},
+		6: {"signal: operation not permitted"},
+	} {
+		for _, w := range want {
+			if found, _ := regexp.MatchString(w, string(out)); !found && int(version) >= least {
+				t.Errorf("%q is not in %s", w, out)
+			}
+		}
+	}
 	for _, want := range []string{"socket: permission denied", "NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "not permitted"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in %s", want, out)

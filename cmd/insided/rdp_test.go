@@ -211,14 +211,8 @@ func TestWhatIsNoRDPIsRefusedAndWrittenDown(t *testing.T) {
 }
 
 func TestAServerThatInsistsOnNLAIsLoggedInTo(t *testing.T) {
-	nettest.Need(t, "freerdp-shadow-cli", "winpr-hash", "xfreerdp", "Xvfb", "xterm", "import", "xdotool", "xdpyinfo", "nsenter", "openbox", "xprop")
-	h := newHouse(t, settings{})
-	if _, err := h.StartShadow(accounts("ideo")[0]); err != nil {
-		t.Fatal(err)
-	}
-	h.know()
+	h, d, _ := shadowHouse(t)
 	h.grant("--protocol", "rdp", "--duration", "1h")
-	d := h.desk()
 	wrong := d.login("ideo", "wrong horse")
 	d.shows("the message", messageColour, 10_000, wrong)
 	d.keys("key Return")
