@@ -504,6 +504,20 @@ func TestTheProgramAndItsChildrenHaveNoNetworkNoPrivilegesAndNoFiles(t *testing.
 	}
 }
 
+// The daemon's unit forbids the calls by which a program gets more than it
+// has; those by which inside-render gives up what it has are of the same sets.
+func TestTheUnitLetsTheProgramConfineItself(t *testing.T) {
+	unit, err := os.ReadFile("../../packaging/systemd/inside.service")
+	must(t, err)
+	_, after, found := strings.Cut(string(unit), "SystemCallFilter=~")
+	allowed := regexp.MustCompile(`(?m)^SystemCallFilter=([^~].*)$`).FindString(after)
+	for _, call := range []string{"capset", "setpriority", "seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} {
+		if found && !slices.Contains(strings.FieldsFunc(allowed, func(r rune) bool { return r == '=' || r == ' ' }), call) {
+			t.Errorf("the unit forbids %s", call)
+		}
+	}
+}
+
 func TestTheTimesOfAnEventfulSecondAreApart(t *testing.T) {
 	needs(t)
 	path, _ := record(t, 320, 200, func(d *desk) {

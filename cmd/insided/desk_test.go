@@ -212,19 +212,6 @@ func desktopHouse(t testing.TB, s settings) (*house, *desk, *nettest.XRDP) {
 	return h, h.desk(), x
 }
 
-// shadowHouse is a house whose server is freerdp-shadow, which insists on NLA.
-func shadowHouse(t testing.TB) (*house, *desk, *nettest.Shadow) {
-	t.Helper()
-	nettest.Need(t, "freerdp-shadow-cli", "winpr-hash", "xfreerdp", "Xvfb", "xterm", "import", "xdotool", "xdpyinfo", "nsenter", "openbox", "xprop")
-	h := newHouse(t, settings{})
-	s, err := h.StartShadow(accounts("ideo")[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.know()
-	return h, h.desk(), s
-}
-
 // The colours the stories look for.
 const (
 	desktopColour = 0x204060 // of xrdp's desktop, as nettest sets it
