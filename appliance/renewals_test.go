@@ -87,10 +87,10 @@ func TestNobodyNoticesARenewal(t *testing.T) {
 	})
 }
 
-// The whole way: a tower, which is a gate without interception, on a real
-// database. Of two grants near their ends, the one that was used goes on.
-func TestAGrantThatWasUsedRenewsItselfAndAnUnusedOneEnds(t *testing.T) {
-	dir := t.TempDir()
+// tower is a gate without interception, on a database of its own in a folder.
+func tower(t *testing.T) (a *Appliance, dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	a, err := New(t.Context(), config.Config{
 		Gate: config.Gate{Name: "gate-1"}, Paths: config.Paths{State: dir + "/state", Run: dir + "/run"},
 		Recordings: config.Recordings{Keep: config.Forever},
@@ -98,6 +98,12 @@ func TestAGrantThatWasUsedRenewsItselfAndAnUnusedOneEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a, dir
+}
+
+// The whole way: of two grants near their ends, the one that was used goes on.
+func TestAGrantThatWasUsedRenewsItselfAndAnUnusedOneEnds(t *testing.T) {
+	a, _ := tower(t)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -167,13 +173,7 @@ func TestAGrantThatWasUsedRenewsItselfAndAnUnusedOneEnds(t *testing.T) {
 // A database that is busy, or away, over the end of a grant: the renewal that
 // waited for it comes too late, as the person is outside already.
 func TestAGrantThatHasEndedMeanwhileIsNotRenewed(t *testing.T) {
-	dir := t.TempDir()
-	a, err := New(t.Context(), config.Config{
-		Gate: config.Gate{Name: "gate-1"}, Paths: config.Paths{State: dir + "/state", Run: dir + "/run"},
-	}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	a, dir := tower(t)
 	defer a.store.Close()
 	ctx := t.Context()
 	p := must[policy.Person](t)(a.store.AddPerson(ctx, "root", policy.Person{Name: "alice"}))
