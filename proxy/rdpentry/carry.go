@@ -63,7 +63,12 @@ func (f *flow) carry(ctx context.Context) error {
 	case <-f.over:
 	}
 	f.server.close() // what is under way from it is not wanted any more
-	f.sayGoodbye()
+	var page *lastPage
+	if errors.As(f.cause, &page) {
+		page.show(ctx, f, clientGone)
+	} else {
+		f.sayGoodbye()
+	}
 	select {
 	case <-clientGone: // it has hung up in turn: nothing of the farewell is lost
 	case <-time.After(lastWords):

@@ -9,8 +9,6 @@ import (
 	"github.com/pawelmojski/inside/proxy/recording"
 )
 
-var errRedirected = errors.New("the server redirects to another one, which must be dialled by the person")
-
 // down carries what the server shows to the person: it is recorded first.
 func (f *flow) down() error {
 	for {
@@ -88,10 +86,10 @@ func (f *flow) downFrame(frame wire.Frame) error {
 // tells what it can do, share PDUs from then on.
 func (f *flow) downIO(data []byte) error {
 	if !f.desktop.begun.Load() {
-		if flags, _, err := wire.ParseSecurity(data); err == nil && !isShare(data) {
+		if flags, rest, err := wire.ParseSecurity(data); err == nil && !isShare(data) {
 			switch {
 			case flags&wire.SecRedirection != 0:
-				return errRedirected
+				return f.redirected(rest)
 			case flags&wire.SecLicense != 0:
 				return f.downLicense(data)
 			}
@@ -131,10 +129,10 @@ func (f *flow) downLicense(data []byte) error {
 		f.licensing = true
 		return f.showOn(clientIO, data)
 	}
-	if _, rest, err := wire.ParseSecurity(data); err != nil || !wire.LicenseDone(rest) {
-		return errLicense
+	if _, rest, err := wire.ParseSecurity(data); err == nil && wire.LicenseDone(rest) {
+		return nil
 	}
-	return nil
+	return &lastPage{errLicense, []string{fmt.Sprintf("Inside: %s.", errLicense)}}
 }
 
 // isShare tells a share control PDU from one with a security header: the
@@ -161,7 +159,8 @@ func (f *flow) downShare(s *wire.Share) error {
 		id, _ := f.share.get()
 		f.share.set(id, false)
 	case wire.Redirection:
-		return errRedirected
+		s.Kind = -1 // two bytes of padding stand before it (2.2.13.3.1)
+		return f.redirected(s.Body[min(2, len(s.Body)):])
 	case wire.ShareData:
 		d, err := wire.ParseData(s.Body)
 		if err != nil {

@@ -138,8 +138,9 @@ type flow struct {
 	typed     bool              // the login comes from the gate's sign-in form
 	tries     []recording.Event // logins that were not accepted before
 
-	loggedAs string // who the server said last has logged on
-	logons   int    // how often it was somebody else
+	redirects int    // how often the server has sent the client elsewhere
+	loggedAs  string // who the server said last has logged on
+	logons    int    // how often it was somebody else
 
 	goroutines sync.WaitGroup
 	over       chan struct{} // closed when the flow is to end

@@ -170,9 +170,14 @@ func differing(a, b screen.Picture) (rects []image.Rectangle) {
 // close takes the page away, so that another desktop can be opened
 // (MS-RDPBCGR 2.2.3.1).
 func (p *page) close() error {
-	body := le.AppendUint32(nil, pageShare)
 	p.f.own = nil
-	return p.send(wire.Share{Kind: wire.DeactivateAll, Source: wire.ServerUser, Body: append(body, 1, 0, 0)}.Bytes())
+	return p.f.client.write(deactivateAll(pageShare))
+}
+
+func deactivateAll(share uint32) []byte {
+	body := append(le.AppendUint32(nil, share), 1, 0, 0) // an empty name of whose it was
+	data := wire.Share{Kind: wire.DeactivateAll, Source: wire.ServerUser, Body: body}.Bytes()
+	return wire.MCS{Kind: wire.SendDataIndication, User: wire.ServerUser, Channel: clientIO, Data: data}.Frame()
 }
 
 // input waits for what the person does next on the page. A client that wants
