@@ -8,7 +8,7 @@ BINARIES := bin/insided bin/inside bin/inside-render
 STATICCHECK := $(GO) tool -modfile=packaging/tools/go.mod staticcheck
 BENCHSTAT := $(GO) tool -modfile=packaging/tools/go.mod benchstat
 
-.PHONY: build deb demo test lint race fuzz soak bench clean deps $(BINARIES)
+.PHONY: build deb demo test lint race fuzz soak picture bench clean deps $(BINARIES)
 
 build: $(BINARIES)
 
@@ -58,6 +58,11 @@ soak: deps
 	INSIDE_SOAK=1 $(GO) test ./proxy/rdpentry -run Mutated -count=1 -timeout 6h -v
 
 COUNT ?= 1
+# The picture of the README: xfreerdp at a real desktop, while a line of the
+# gate's stands over it.
+picture: deps
+	INSIDE_PICTURE=$(CURDIR)/packaging/doc/desktop.png $(GO) test ./cmd/insided -count=1 -run TestADesktopSessionEndsWithItsGrant
+
 bench: deps
 	$(GO) test -run '^$$' -bench . -benchmem -count $(COUNT) -timeout 30m ./... | tee bench.out
 

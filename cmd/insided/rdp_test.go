@@ -110,6 +110,9 @@ func TestADesktopSessionEndsWithItsGrant(t *testing.T) {
 
 	h.inside("grant", "extend", grant, "--duration", "2h")
 	d.shows("the notice", noticeColour, 1000, s)
+	if file := os.Getenv("INSIDE_PICTURE"); file != "" {
+		d.picture(file)
+	}
 	h.inside("grant", "extend", grant, "--duration", "1s")
 	s.ends(t, exitLimit)
 	if e := h.ended(live.ID); e.Cause != "grant-expired" {
