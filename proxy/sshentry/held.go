@@ -143,6 +143,11 @@ func (l *login) tryOne(h proxy.Held, method string) (n news, err error) {
 	if err != nil {
 		return news{}, err
 	}
+	defer func() {
+		if l.ctx.Err() == nil {
+			secret.Wipe() // otherwise the other side may still be signing with it
+		}
+	}()
 	switch method {
 	case "password":
 		n = l.approach.password(l.ctx, string(secret.Password))
@@ -154,9 +159,6 @@ func (l *login) tryOne(h proxy.Held, method string) (n news, err error) {
 			return news{}, err
 		}
 		n = l.approach.move(l.ctx, ssh.PublicKeys(signer))
-	}
-	if l.ctx.Err() == nil {
-		secret.Wipe() // otherwise the other side may still be signing with it
 	}
 	if n.in != nil {
 		l.admitErr = l.f.note(recording.Event{Kind: "login", Detail: method + " with " + h.ID})

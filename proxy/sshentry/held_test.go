@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -245,17 +246,22 @@ func TestASecondFactorIsStillAskedOfThePerson(t *testing.T) {
 func TestWhatTheServerDoesNotTakeIsSaidAndTheNextIsTried(t *testing.T) {
 	mine, old, good := newPair(t), newPair(t), newPair(t)
 	g := newGateTo(t, takesKeys(good), nil)
+	var given []*proxy.Secret
+	give := func(p pair) (*proxy.Secret, error) {
+		given = append(given, &proxy.Secret{Key: p.copied()})
+		return given[len(given)-1], nil
+	}
 	last := g.withRing(func(r *ring) {
 		r.owners[mine.blob()] = proxy.PersonsKey
 		r.held = []proxy.Held{{ID: "credential 1", Kind: proxy.HeldKey}, {ID: "credential 2", Kind: proxy.HeldPassword}, {ID: "credential 3", Kind: proxy.HeldKey}, {ID: "credential 4", Kind: proxy.HeldKey}}
 		r.secret = func(h proxy.Held) (*proxy.Secret, error) {
 			switch h.ID {
 			case "credential 1":
-				return &proxy.Secret{Key: old.copied()}, nil
+				return give(old)
 			case "credential 3":
 				return nil, errors.New("the data key is gone")
 			}
-			return &proxy.Secret{Key: good.copied()}, nil
+			return give(good)
 		}
 	})
 	var banner string
@@ -270,6 +276,11 @@ func TestWhatTheServerDoesNotTakeIsSaidAndTheNextIsTried(t *testing.T) {
 	r := last()
 	if got := fmt.Sprint(r.took()); got != "[credential 1 credential 3 credential 4]" {
 		t.Errorf("taken %s", got)
+	}
+	for _, s := range given {
+		if s.Key != nil {
+			t.Error("a key stays in memory after it was used")
+		}
 	}
 	if got := fmt.Sprint(r.refused); got != "[credential 1]" {
 		t.Errorf("refused %s", got)
@@ -323,5 +334,88 @@ func TestAKeyIsNotTakenFromSomebodyWhoMayNotEnter(t *testing.T) {
 	}
 	if r := last(); len(r.took()) != 0 {
 		t.Errorf("taken %q", r.took())
+	}
+}
+
+// A server may ask anything; only what it asks as it asks for a password is
+// answered with one.
+func TestAStoredPasswordAnswersOneHiddenQuestionAndNoOther(t *testing.T) {
+	for what, c := range map[string]struct {
+		prompts []string
+		echo    []bool
+		in      bool
+	}{
+		"a hidden question":   {[]string{"Password: "}, []bool{false}, true},
+		"one that is shown":   {[]string{"Name: "}, []bool{true}, false},
+		"two hidden ones":     {[]string{"Password: ", "Code: "}, []bool{false, false}, false},
+		"a second one behind": {[]string{"Password: "}, []bool{false}, false},
+	} {
+		var mu sync.Mutex
+		var answered []string
+		server := &ssh.ServerConfig{MaxAuthTries: -1, KeyboardInteractiveCallback: func(_ ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+			for range 2 {
+				answers, err := ask("", "", c.prompts, c.echo)
+				mu.Lock()
+				answered = append(answered, answers...)
+				mu.Unlock()
+				if err != nil || len(answers) == 0 || answers[0] != "sesame" {
+					return nil, errors.New("wrong")
+				}
+				if c.in {
+					return nil, nil
+				}
+			}
+			return nil, errors.New("it answers for ever")
+		}}
+		mine := newPair(t)
+		g := newGateTo(t, server, nil)
+		last := g.withRing(func(r *ring) {
+			r.owners[mine.blob()] = proxy.PersonsKey
+			r.held = []proxy.Held{{ID: "credential 1", Kind: proxy.HeldPassword}}
+			r.secret = func(proxy.Held) (*proxy.Secret, error) { return &proxy.Secret{Password: []byte("sesame")}, nil }
+		})
+		_, err := g.connect("ideo", ssh.PublicKeys(mine.signer))
+		if c.in != (err == nil) {
+			t.Errorf("%s: %v", what, err)
+		}
+		mu.Lock()
+		said := strings.Count(fmt.Sprint(answered), "sesame")
+		mu.Unlock()
+		if want := map[bool]int{true: 1}[c.in || what == "a second one behind"]; said != want {
+			t.Errorf("%s: the password was given %d times, want %d", what, said, want)
+		}
+		if r := last(); len(r.took()) != 1 {
+			t.Errorf("%s: taken %q", what, r.took())
+		}
+	}
+}
+
+func TestNotMoreIsTriedThanAServerLetsTry(t *testing.T) {
+	mine, wrong := newPair(t), newPair(t)
+	g := newGateTo(t, takesKeys(), nil)
+	last := g.withRing(func(r *ring) {
+		r.owners[mine.blob()] = proxy.PersonsKey
+		for n := range maxHeld + 2 {
+			r.held = append(r.held, proxy.Held{ID: fmt.Sprint("credential ", n+1), Kind: proxy.HeldKey})
+		}
+		r.secret = func(proxy.Held) (*proxy.Secret, error) { return &proxy.Secret{Key: wrong.copied()}, nil }
+	})
+	if _, err := g.connect("ideo", ssh.PublicKeys(mine.signer)); err == nil {
+		t.Error("let in")
+	}
+	if took := last().took(); len(took) != maxHeld {
+		t.Errorf("taken %q", took)
+	}
+}
+
+func TestAKeyOfSomebodyElseIsNotTakenThoughTheServerWould(t *testing.T) {
+	others := newPair(t)
+	g := newGateTo(t, takesKeys(others), nil)
+	last := g.withRing(func(r *ring) { r.owners[others.blob()] = proxy.OthersKey })
+	if _, err := g.connect("ideo", ssh.PublicKeys(others.signer)); err == nil {
+		t.Error("let in")
+	}
+	if r := last(); len(r.h.admittedAs()) != 0 {
+		t.Errorf("admitted %q", r.h.admittedAs())
 	}
 }

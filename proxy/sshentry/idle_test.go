@@ -2,7 +2,10 @@ package sshentry
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -170,7 +173,35 @@ func TestNothingIsRelayedAfterTheEnd(t *testing.T) {
 		g.over.Store(false)
 		s.Close()
 	}
+	g.grantForwarding(policy.Local | policy.Remote)
+	forwarded, err := c.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", greeter(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listening, err := c.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := newTap()
+	go io.Copy(out, forwarded)
+	out.await(t, "hello")
 	g.over.Store(true)
+	io.WriteString(forwarded, "sent after the end")
+	came, err := lab.Backend.Dial(soon(t), listening.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer came.Close()
+	came.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := came.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection came in after the end: %v", err)
+	}
+	if denied := g.visit(0).noted("denied"); len(denied) != 1 {
+		t.Errorf("denials %+v", denied)
+	}
+	if got := out.String(); strings.Contains(got, "sent") {
+		t.Errorf("forwarded: %q came after the end", got)
+	}
 	if _, err := c.NewSession(); err == nil {
 		t.Error("a channel was opened after the end")
 	}

@@ -3,7 +3,6 @@ package sshentry
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -23,19 +22,7 @@ func (v *overSince) Over(since time.Duration) bool { return time.Duration(v.ago.
 // A gate that was stopped in the middle of a piece goes on in the middle of
 // it: what has not left by then does not leave any more.
 func TestNothingLeavesASecondAfterTheEnd(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	gate, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	peer, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	gate, peer := connected(t)
 	v := &overSince{}
 	v.ago.Store(int64(-time.Hour))
 	w := newWire(gate, v)

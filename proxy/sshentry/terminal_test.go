@@ -150,6 +150,21 @@ func TestTooManyChannelsAreRefused(t *testing.T) {
 	}
 }
 
+func TestWhoWantsNoMoreSessionsGetsNone(t *testing.T) {
+	g := newGateTo(t, &ssh.ServerConfig{NoClientAuth: true}, nil) // a server that does not care
+	c, err := g.connect("ideo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, c, "x")
+	if _, _, err := c.SendRequest("no-more-sessions@openssh.com", true, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.NewSession(); err == nil {
+		t.Error("one more was opened")
+	}
+}
+
 func TestRefusedChannelsCostNothing(t *testing.T) { // CVE-2026-39827
 	g := newGate(t, 22)
 	c := g.dialClient(t)
@@ -160,6 +175,10 @@ func TestRefusedChannelsCostNothing(t *testing.T) { // CVE-2026-39827
 	}
 	if out := mustRun(t, c, "echo in"); out != "in\n" {
 		t.Errorf("%q", out)
+	}
+	denied := g.visit(0).noted("denied")
+	if len(denied) != maxDenials || !strings.HasSuffix(denied[len(denied)-1].Detail, "what else is denied is not written down") {
+		t.Errorf("%d denials were written down", len(denied))
 	}
 }
 
