@@ -1,0 +1,15 @@
+module github.com/pawelmojski/inside/vmtests
+
+go 1.26.0
+
+require (
+	github.com/pawelmojski/inside v0.0.0
+	github.com/tomatome/grdp v0.1.0
+)
+
+require (
+	github.com/huin/asn1ber v0.0.0-20120622192748-af09f62e6358 // indirect
+	github.com/icodeface/tls v0.0.0-20190904083142-17aec93c60e5 // indirect
+)
+
+replace github.com/pawelmojski/inside => ../
