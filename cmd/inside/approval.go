@@ -66,7 +66,8 @@ func (c *cli) grantApprove() *cobra.Command {
 	return &cobra.Command{
 		Use: "approve ID", Short: "let a grant serve for servers that need approval", Args: args(1, 1),
 		Long: `Approves a grant that somebody else has made or extended; nobody approves their
-own. It matters for servers marked with inside server approval or inside group
+own, nor by a token of their own: a token counts as the admin who made it. It
+matters for servers marked with inside server approval or inside group
 approval, and does no harm elsewhere. A later end must be approved again. What
 waits is listed by inside grant list --waiting.`,
 		ValidArgsFunction: c.complete(c.grantIDs),
