@@ -43,7 +43,7 @@ func (h *House) personFilter(name string) (policy.PersonID, error) {
 
 func (h *House) wireCredential(c store.Credential) api.Credential {
 	n := namer{h.Book()}
-	wire := api.Credential{ID: c.ID, Person: n.person(c.Person), Login: c.Login, Kind: string(c.Kind), Created: c.Created, By: c.By}
+	wire := api.Credential{ID: c.ID, Person: n.person(c.Person), Login: c.Login, Kind: string(c.Kind), WithoutProof: c.Unproven, Created: c.Created, By: c.By}
 	if c.Server != "" {
 		wire.Server = n.server(c.Server)
 	}
@@ -54,7 +54,7 @@ func (h *House) wireCredential(c store.Credential) api.Credential {
 }
 
 func (h *House) AddCredential(ctx context.Context, asked api.NewCredential) (api.Credential, error) {
-	c := store.Credential{Kind: store.CredentialKind(asked.Kind), Login: asked.Login}
+	c := store.Credential{Kind: store.CredentialKind(asked.Kind), Login: asked.Login, Unproven: asked.WithoutProof}
 	p, err := h.personNamed(asked.Person)
 	if err != nil {
 		return api.Credential{}, err
@@ -78,6 +78,12 @@ func (h *House) AddCredential(ctx context.Context, asked api.NewCredential) (api
 		}
 	default:
 		return api.Credential{}, invalid("", "a credential is a %s or a %s, not %.40q", api.KeyCredential, api.PasswordCredential, asked.Kind)
+	}
+	switch {
+	case c.Unproven && c.Kind != store.PasswordCredential:
+		return api.Credential{}, invalid("", "only a password can serve without proof: a key of the person's own is what proves a key")
+	case c.Unproven && c.Server == "":
+		return api.Credential{}, invalid("name the server it is for", "a password that serves without proof is for one server")
 	}
 	seal, err := h.sealer(ctx, asked.Secret)
 	if err != nil {

@@ -100,7 +100,7 @@ func (k *keyring) Held() []proxy.Held {
 	}
 	for _, c := range k.rows.Credentials {
 		if c.Kind == store.PasswordCredential {
-			passwords = append(passwords, proxy.Held{ID: "credential " + c.ID, Kind: proxy.HeldPassword})
+			passwords = append(passwords, proxy.Held{ID: "credential " + c.ID, Kind: proxy.HeldPassword, Unproven: c.Unproven})
 		} else {
 			keys = append(keys, proxy.Held{ID: "credential " + c.ID, Kind: proxy.HeldKey})
 		}
@@ -161,7 +161,7 @@ func (v *visit) Passwords(ctx context.Context) ([]proxy.PasswordFor, error) {
 	rows, err := v.house.store.Passwords(ctx, verdict.Person.ID, verdict.Server.ID)
 	var held []proxy.PasswordFor
 	for _, c := range rows {
-		held = append(held, proxy.PasswordFor{Login: c.Login})
+		held = append(held, proxy.PasswordFor{Login: c.Login, Unproven: c.Unproven})
 	}
 	return held, err
 }
@@ -205,7 +205,11 @@ func (a *Appliance) itself() string { return "gate:" + a.cfg.Gate.Name }
 // purposeOf is what a credential's seal says: opened for another person,
 // place or kind it stays shut.
 func purposeOf(c store.Credential) []string {
-	return []string{"credential", c.ID, string(c.Person), string(c.Server), c.Login, string(c.Kind), string(c.Public)}
+	purpose := []string{"credential", c.ID, string(c.Person), string(c.Server), c.Login, string(c.Kind), string(c.Public)}
+	if c.Unproven {
+		purpose = append(purpose, "without proof")
+	}
+	return purpose
 }
 
 // openCredential takes the secret out of its seal.

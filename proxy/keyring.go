@@ -49,7 +49,8 @@ var (
 
 // A PasswordFor says that a password is held, and for whom.
 type PasswordFor struct {
-	Login string // "" is any
+	Login    string // "" is any
+	Unproven bool   // it serves without proof, as Held says
 }
 
 // A Login says how the server let the person in.
@@ -71,6 +72,10 @@ const (
 type Held struct {
 	ID   string // "credential 7"
 	Kind HeldKind
+
+	// Unproven says that an admin lets a password serve whoever comes from the
+	// person's addresses.
+	Unproven bool
 }
 
 // HeldKind is how a secret is used.

@@ -18,13 +18,18 @@ import (
 // A Credential is something the gate can log in with in a person's name. What
 // it is lies sealed: the store never has the key that opens it.
 type Credential struct {
-	ID      string
-	Person  policy.PersonID
-	Server  policy.ServerID // "" is any
-	Login   string          // "" is any
-	Kind    CredentialKind
-	Public  []byte // a key's public half in wire format; none of a password
-	Sealed  []byte
+	ID     string
+	Person policy.PersonID
+	Server policy.ServerID // "" is any
+	Login  string          // "" is any
+	Kind   CredentialKind
+	Public []byte // a key's public half in wire format; none of a password
+	Sealed []byte
+
+	// Unproven says that a password serves whoever comes from the person's
+	// addresses, also if they have proven nothing.
+	Unproven bool
+
 	Created time.Time
 	By      string
 }
@@ -39,7 +44,7 @@ const (
 )
 
 const (
-	credentialColumns = "id, person, server, login, kind, public_key, sealed, created, created_by"
+	credentialColumns = "id, person, server, login, kind, public_key, sealed, created, created_by, unproven"
 
 	// maxSealed is far beyond any private key: RSA of 16384 bits takes 13 KiB.
 	maxSealed = 64 << 10
@@ -79,8 +84,8 @@ func (s *Store) AddCredential(ctx context.Context, by string, c Credential, seal
 		if len(c.Sealed) == 0 || len(c.Sealed) > maxSealed {
 			return deed{}, refuse(ErrInvalid, "the sealed secret has %d bytes: 1 to %d are kept", len(c.Sealed), maxSealed)
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO credentials ("+credentialColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-			n, c.Person, c.Server, c.Login, c.Kind, base64Text(c.Public), base64Text(c.Sealed), micros(c.Created), by)
+		_, err = tx.ExecContext(ctx, "INSERT INTO credentials ("+credentialColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+			n, c.Person, c.Server, c.Login, c.Kind, base64Text(c.Public), base64Text(c.Sealed), micros(c.Created), by, c.Unproven)
 		if err != nil {
 			return deed{}, err
 		}
@@ -130,12 +135,13 @@ type credentialFact struct {
 	Kind CredentialKind `json:"kind"`
 	scope
 	Fingerprint string    `json:"fingerprint,omitempty"`
+	Unproven    bool      `json:"without_proof,omitempty"`
 	Created     time.Time `json:"created"`
 	CreatedBy   string    `json:"created_by"`
 }
 
 func knownCredential(c Credential, at scope) credentialFact {
-	fact := credentialFact{ID: c.ID, Kind: c.Kind, scope: at, Created: c.Created, CreatedBy: c.By}
+	fact := credentialFact{ID: c.ID, Kind: c.Kind, scope: at, Unproven: c.Unproven, Created: c.Created, CreatedBy: c.By}
 	if len(c.Public) > 0 {
 		fact.Fingerprint = fingerprint(c.Public)
 	}
@@ -144,6 +150,9 @@ func knownCredential(c Credential, at scope) credentialFact {
 
 // describe names a credential without a word of its secret.
 func describe(c Credential) string {
+	if c.Unproven {
+		return string(c.Kind) + " that needs no proof,"
+	}
 	if len(c.Public) == 0 {
 		return string(c.Kind)
 	}
@@ -215,7 +224,7 @@ func credentialsWhere(ctx context.Context, tx *sql.Tx, where string, args ...any
 func readCredential(r row) (c Credential, err error) {
 	var id, created int64
 	var public, sealed string
-	if err := r.Scan(&id, &c.Person, &c.Server, &c.Login, &c.Kind, &public, &sealed, &created, &c.By); err != nil {
+	if err := r.Scan(&id, &c.Person, &c.Server, &c.Login, &c.Kind, &public, &sealed, &created, &c.By, &c.Unproven); err != nil {
 		return c, err
 	}
 	c.ID, c.Created = numberID(id), moment(created)

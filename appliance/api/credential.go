@@ -10,14 +10,17 @@ import (
 // A Credential is something the gate logs in with in a person's name. What it
 // is, is never shown again.
 type Credential struct {
-	ID          string    `json:"id"`
-	Person      string    `json:"person"`
-	Server      string    `json:"server,omitempty"` // "": any
-	Login       string    `json:"login,omitempty"`  // "": any
-	Kind        string    `json:"kind"`             // "key", "password" or "own-key"
-	Fingerprint string    `json:"fingerprint,omitempty"`
-	Created     time.Time `json:"created"`
-	By          string    `json:"by"`
+	ID          string `json:"id"`
+	Person      string `json:"person"`
+	Server      string `json:"server,omitempty"` // "": any
+	Login       string `json:"login,omitempty"`  // "": any
+	Kind        string `json:"kind"`             // "key", "password" or "own-key"
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// WithoutProof says that a password logs in whoever comes by RDP from the
+	// person's addresses, also if they have proven nothing.
+	WithoutProof bool      `json:"without_proof,omitempty"`
+	Created      time.Time `json:"created"`
+	By           string    `json:"by"`
 }
 
 // Kinds of credentials an admin can store.
@@ -34,6 +37,8 @@ type NewCredential struct {
 	Login  string `json:"login,omitempty"`
 	Kind   string `json:"kind"`
 	Secret Secret `json:"secret"`
+	// WithoutProof is for passwords of one server only.
+	WithoutProof bool `json:"without_proof,omitempty"`
 }
 
 // A Secret travels and never shows itself: not in a log, not in an error.

@@ -58,7 +58,7 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.Credentials(ctx, CredentialFilter{"x"})
 			return err
 		},
-		"AddCredential[{Person:p Server:s Login:l Kind:key Secret:[redacted]} k\n]": func(ctx context.Context, h House) error {
+		"AddCredential[{Person:p Server:s Login:l Kind:key Secret:[redacted] WithoutProof:false} k\n]": func(ctx context.Context, h House) error {
 			_, err := h.AddCredential(ctx, NewCredential{Person: "p", Server: "s", Login: "l", Kind: "key", Secret: Secret("k\n")})
 			return err
 		},

@@ -39,6 +39,14 @@ What fits best is used: one for the login and the server, then for the server,
 for the login, for any; keys before passwords. It is used only inside a granted
 session, each use is an audit row, and nothing shows it again.
 
+In RDP, a client that knows the stored password logs in with it by network level
+authentication (NLA), checked by the gate before the server hears of it. A client
+without NLA is logged in by what it sends itself; with --without-proof the gate
+logs it in with the stored password, so that the person never learns it. Then
+nothing but the address says who comes: anybody else behind it gets in, too.
+
+  inside credential add alice --server desk --login alice --password --without-proof
+
 A key with a passphrase is unlocked here: the passphrase is asked for on the
 terminal and goes nowhere.`,
 		Args: args(1, 1), ValidArgsFunction: c.complete(c.personNames),
@@ -62,12 +70,16 @@ terminal and goes nowhere.`,
 			if isPassword && k.Server == "" {
 				notes = append(notes, "every server "+k.Person+" logs in to by it gets to see the password: --server names one")
 			}
+			if k.WithoutProof {
+				notes = append(notes, "whoever comes by RDP from an address of "+k.Person+"'s is logged in with it: nothing else is asked")
+			}
 			return c.say(k, notes, "credential %s stored: %s %s", k.ID, what(k), servesFor(k.Person, k.Login, k.Server))
 		},
 	}
 	cmd.Flags().StringVar(&asked.Login, "login", "", "the login on the server it is for (default any)")
 	cmd.Flags().StringVar(&asked.Server, "server", "", "the server it is for (default any)")
 	cmd.Flags().BoolVar(&isPassword, "password", false, "read a password instead of a key")
+	cmd.Flags().BoolVar(&asked.WithoutProof, "without-proof", false, "in RDP, log in with the password whoever comes from the person's addresses; takes --server")
 	c.completeFlag(cmd, "server", c.serverNames)
 	return cmd
 }
@@ -157,9 +169,13 @@ func (c *cli) credentialList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			l := list{head: []string{"ID", "PERSON", "LOGIN", "SERVER", "KIND", "FINGERPRINT", "STORED", "BY"}}
+			l := list{head: []string{"ID", "PERSON", "LOGIN", "SERVER", "KIND", "FINGERPRINT", "PROOF", "STORED", "BY"}}
 			for _, k := range credentials {
-				l.add(k.ID, k.Person, firstOf(k.Login, "any"), firstOf(k.Server, "any"), k.Kind, k.Fingerprint, k.Created, k.By)
+				proof := "needed"
+				if k.WithoutProof {
+					proof = "none"
+				}
+				l.add(k.ID, k.Person, firstOf(k.Login, "any"), firstOf(k.Server, "any"), k.Kind, k.Fingerprint, proof, k.Created, k.By)
 			}
 			return c.list(credentials, l)
 		},

@@ -57,3 +57,30 @@ func TestAPersonLogsInByNLAWithTheStoredPassword(t *testing.T) {
 		t.Errorf("the password stands in %s", found)
 	}
 }
+
+func TestAStoredPasswordLogsInWhoeverNeedsNotKnowIt(t *testing.T) {
+	h, d, _ := shadowHouse(t)
+	h.grant("--protocol", "rdp", "--duration", "1h")
+	add := func(stored string) {
+		h.insideInput(stored+"\n", "credential", "add", "p.mojski", "--server", "test-ssh-server", "--login", "ideo", "--password", "--without-proof")
+	}
+	add("an old password")
+	s := d.rdp("/u:ideo", "/sec:tls") // and no password
+	d.shows("the message", messageColour, 10_000, s)
+	d.keys("key Return")
+	s.ends(t, exitDenied)
+	h.inside("credential", "remove", "1")
+	add(password)
+	s = d.rdp("/u:ideo", "/sec:tls")
+	d.shows("the desktop", shadowColour, 100_000, s)
+	live := h.live(1)[0]
+	uses := h.audit("credential.use")
+	if len(uses) != 2 || uses[0].Object != "credential 2" || uses[1].Object != "credential 1" || !strings.Contains(uses[0].Detail, "session "+live.ID) {
+		t.Errorf("audit: %+v", uses)
+	}
+	h.inside("session", "kill", live.ID[:8])
+	s.ends(t, exitAdmin)
+	if found := h.grepState(password); found != "" {
+		t.Errorf("the password stands in %s", found)
+	}
+}

@@ -90,10 +90,10 @@ func (e *Entry) Serve(ctx context.Context, client net.Conn, v proxy.Visit) (err 
 	switch {
 	case errors.As(err, &refusal):
 		f.turnAway(ctx, refusal)
-		return err
+		return f.endOfAdmitted(err)
 	case err != nil:
 		f.client.hangUp(f.farewell(0, codeOf(err)), lastWords/2)
-		return err
+		return f.endOfAdmitted(err)
 	}
 	return f.carry(ctx)
 }
@@ -115,9 +115,13 @@ type flow struct {
 	spoken  uint32                 // the security protocol it is answered with
 	shown   *x509.Certificate      // what it sees of the gate
 	claimed credssp.Credentials    // what it proved by NLA; no User: nothing
-	data    wire.ClientData        // what it says of itself
-	info    wire.ClientInfo        // what it logs in with
-	login   string
+	held    *heldPassword          // what it is logged in with instead of what it sent; nil: nothing
+
+	admitted   bool
+	admittedAs string
+	data       wire.ClientData // what it says of itself
+	info       wire.ClientInfo // what it logs in with
+	login      string
 
 	channels []*channel
 	denials  atomic.Int64

@@ -28,7 +28,7 @@ func (f *flow) letIn(ctx context.Context) error {
 		}
 		return err
 	}
-	if _, err := f.visit.Admit(ctx, f.login); err != nil {
+	if err := f.admit(ctx); err != nil {
 		return err
 	}
 	for _, e := range append(f.tries, recording.Event{Kind: "login", Detail: f.howLoggedIn()}) {
@@ -94,7 +94,10 @@ func (f *flow) decideNameless() error {
 // howLoggedIn says for the event log what the client offered the server.
 func (f *flow) howLoggedIn() string {
 	how := "password"
-	if f.typed {
+	switch {
+	case f.held != nil:
+		how += " with " + f.held.held.ID
+	case f.typed:
 		how = "password asked for in the gate's sign-in form"
 	}
 	if f.chosen == wire.ProtocolHybrid {

@@ -48,12 +48,14 @@ type gate struct {
 	events   []recording.Event
 	pins     [][]byte
 
-	own      tls.Certificate
-	stored   []storedPassword
-	guessing bool // too much was guessed
-	server   net.Listener
-	ended    chan error
-	stop     context.CancelCauseFunc
+	own         tls.Certificate
+	stored      []storedPassword
+	guessing    bool // too much was guessed
+	taken       int
+	heldRefused atomic.Bool
+	server      net.Listener
+	ended       chan error
+	stop        context.CancelCauseFunc
 }
 
 const waiting = 10 * time.Second

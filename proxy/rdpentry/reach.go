@@ -43,9 +43,15 @@ func (f *flow) reach(ctx context.Context) error {
 	})
 	var changed *certificateChanged
 	var store *pinStoreError
+	var refusal *proxy.Refusal
+	var held *heldError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.As(err, &held):
+		return f.refusal(policy.NotAuthenticated, held)
 	case errors.As(err, &changed):
 		return f.refusal(policy.HostKeyChanged, changed)
 	case errors.As(err, &store):
@@ -63,8 +69,9 @@ func (f *flow) reach(ctx context.Context) error {
 // secureServer negotiates TLS with the server, and logs in where the server
 // wants that to come first.
 func (f *flow) secureServer(ctx context.Context) error {
+	held := f.heldFor(ctx)
 	f.asked = wire.ProtocolSSL
-	if f.info.User != "" && f.info.Password != "" {
+	if held != nil || f.info.User != "" && f.info.Password != "" {
 		f.asked |= wire.ProtocolHybrid
 	}
 	if err := f.server.write(wire.ConnectionRequest{Negotiation: true, Protocols: f.asked}.Frame()); err != nil {
@@ -109,9 +116,18 @@ func (f *flow) secureServer(ctx context.Context) error {
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("TLS with the server: %w", err)
 	}
+	if held != nil {
+		if err := f.useHeld(ctx, held); err != nil {
+			return err
+		}
+	}
 	if f.chosen == wire.ProtocolHybrid {
 		login := credssp.Credentials{Domain: f.info.Domain, User: f.info.User, Password: f.info.Password}
-		if err := credssp.Login(conn, conn.ConnectionState().PeerCertificates[0], login); err != nil {
+		err := credssp.Login(conn, conn.ConnectionState().PeerCertificates[0], login)
+		if held != nil && errors.Is(err, credssp.ErrRefused) {
+			err = f.refusedHeld(ctx, err)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -102,9 +102,11 @@ func (f *flow) security(ctx context.Context) (uint32, error) {
 }
 
 // securityFor is NLA for a client that offers it where the gate can check a
-// password of the person's, because that is what the client is used to, and
+// password the person knows, because that is what the client is used to, and
 // TLS for every other: there the server, or a form of the gate's own, asks for
-// the password. Whoever is denied has TLS, because there is a window to say why.
+// the password. So has a client whose person need not know the password: by NLA
+// they would be asked for it. Whoever is denied has TLS, because there is a
+// window to say why.
 //
 // The name in the connection request is a hint only: it may be cut off or left
 // out. Where it names somebody for whom nothing is stored, NLA would only end
@@ -112,7 +114,15 @@ func (f *flow) security(ctx context.Context) (uint32, error) {
 func securityFor(r wire.ConnectionRequest, allowed bool, held []proxy.PasswordFor) (uint32, error) {
 	tls, nla := r.Protocols&wire.ProtocolSSL != 0, r.Protocols&wire.ProtocolHybrid != 0
 	clear := r.Flags&(wire.RestrictedAdmin|wire.RemoteCredentialGuard) == 0 // it sends a password
-	likely := slices.ContainsFunc(held, func(p proxy.PasswordFor) bool { return fitsHint(p.Login, r.Cookie) })
+	likely := false                                                         // that there is a password to be proven
+	for _, p := range held {
+		if !fitsHint(p.Login, r.Cookie) {
+			continue
+		}
+		if likely = !p.Unproven; p.Unproven {
+			break
+		}
+	}
 	switch {
 	case nla && clear && allowed && (likely || !tls && len(held) > 0):
 		return wire.ProtocolHybrid, nil

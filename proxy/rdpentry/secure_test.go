@@ -2,6 +2,7 @@ package rdpentry
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"strings"
 	"testing"
@@ -36,7 +37,7 @@ func (r *ring) find(id string) *storedPassword {
 func (r *ring) Held() (held []proxy.Held) {
 	for _, login := range []string{r.login, ""} {
 		if s := r.find(login); s != nil {
-			held = append(held, proxy.Held{ID: s.Login, Kind: proxy.HeldPassword})
+			held = append(held, proxy.Held{ID: s.Login, Kind: proxy.HeldPassword, Unproven: s.Unproven})
 		}
 	}
 	return held
@@ -52,11 +53,17 @@ func (r *ring) Prove(_ context.Context, h proxy.Held, proves func([]byte) bool) 
 	return nil
 }
 
-func (r *ring) Take(context.Context, proxy.Held) (*proxy.Secret, error) {
-	return nil, errors.ErrUnsupported
+func (r *ring) Take(_ context.Context, h proxy.Held) (*proxy.Secret, error) {
+	r.gate.mu.Lock()
+	defer r.gate.mu.Unlock()
+	if len(r.gate.admitted) != 1 || r.gate.admitted[0] != r.login {
+		return nil, errors.New("it is taken before the person was admitted")
+	}
+	r.gate.taken++
+	return &proxy.Secret{Password: []byte(r.find(h.ID).password)}, nil
 }
 
-func (r *ring) Refused(context.Context, proxy.Held) {}
+func (r *ring) Refused(context.Context, proxy.Held) { r.gate.heldRefused.Store(true) }
 
 func (r *ring) Owner(context.Context, []byte) (proxy.KeyOwner, error) {
 	return 0, errors.ErrUnsupported
@@ -134,6 +141,68 @@ func TestWhoProvesNothingByNLADoesNotReachTheServer(t *testing.T) {
 	}
 }
 
+func TestAPasswordThatNeedsNoProofComesBeforeWhatTheClientSent(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent     string
+		unproven bool
+		want     string
+	}{
+		"the client sent none":          {"", true, "battery staple"},
+		"the client sent another":       {"the gate's own", true, "battery staple"},
+		"the stored one must be proven": {"correct horse", false, "correct horse"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGate(t)
+			g.stored = []storedPassword{{proxy.PasswordFor{Login: "ideo", Unproven: c.unproven}, "battery staple"}}
+			w := usual()
+			w.request.Protocols, w.info.Password = wire.ProtocolSSL, c.sent
+			p := g.enter(w)
+			s := g.accept(certificate(t))
+			s.begin(p)
+			if s.info.User != "ideo" || s.info.Password != c.want || c.unproven && !s.info.Autologon() {
+				t.Errorf("the server is logged in to with %+v", s.info)
+			}
+			if len(g.admitted) != 1 || (g.taken == 1) != c.unproven {
+				t.Errorf("admitted %q, taken %d times", g.admitted, g.taken)
+			}
+		})
+	}
+}
+
+func TestAStoredPasswordThatTheServerRefusesEndsTheSession(t *testing.T) {
+	g := newGate(t)
+	g.stored = []storedPassword{{proxy.PasswordFor{Login: "ideo", Unproven: true}, "old"}}
+	w := usual()
+	w.info.Password = ""
+	p := g.enter(w)
+	s := g.acceptRaw(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybrid})
+	cert := certificate(t)
+	conn := serverTLS(s.side.raw, cert)
+	own, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = credssp.Accept(conn, own, "DESK", func(_, _ string, proves func([]byte) bool) error {
+		if proves(credssp.Hash("old")) {
+			return errors.New("this one is not taken any more")
+		}
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "not taken any more") {
+		t.Fatalf("the server was asked with another password: %v", err)
+	}
+	p.openPage()
+	p.side.close()
+	end := g.end()
+	if !errors.Is(end, policy.ServerLeft) || !strings.Contains(end.Error(), "which the gate holds for you, is not taken by the server") || !g.heldRefused.Load() {
+		t.Errorf("the session ended with %v", end)
+	}
+	if len(g.admitted) != 1 || g.events[0].Kind != "login-refused" {
+		t.Errorf("admitted %q, noted %+v", g.admitted, g.events)
+	}
+}
+
 func TestAClientThatHangsUpOnTLSWantedNLA(t *testing.T) {
 	g := newGate(t)
 	conn := g.serve(Entry{})
@@ -179,6 +248,10 @@ func TestNLAIsSpokenWhereAStoredPasswordCanBeProven(t *testing.T) {
 		"Entra ID":                      {wire.ProtocolRDSAAD, 0, "ideo", false, ideo, 0, errAAD},
 		"RDSTLS":                        {wire.ProtocolRDSTLS, 0, "ideo", false, ideo, 0, errRDSTLS},
 		"early authorization only":      {wire.ProtocolHybridEx, 0, "ideo", false, ideo, 0, errNoTLS},
+		"stored, no proof needed":       {windows, 0, "ideo", false, []proxy.PasswordFor{{Login: "ideo", Unproven: true}}, tls, nil},
+		"both ways, and no hint":        {windows, 0, "", false, []proxy.PasswordFor{{Login: "ideo"}, {Login: "admin", Unproven: true}}, tls, nil},
+		"both ways, and a hint":         {windows, 0, "ideo", false, []proxy.PasswordFor{{Login: "admin", Unproven: true}, {Login: "ideo"}}, nla, nil},
+		"NLA only, no proof needed":     {nla, 0, "ideo", false, []proxy.PasswordFor{{Login: "ideo", Unproven: true}}, nla, nil},
 		"nothing":                       {0, 0, "ideo", false, ideo, 0, errPlain},
 	} {
 		t.Run(name, func(t *testing.T) {

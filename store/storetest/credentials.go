@@ -46,6 +46,21 @@ var credentials = []proof{
 		s.check(err)
 		s.same(none, []store.Credential(nil))
 	}},
+	{"a password that needs no proof is kept as such, and the audit trail says so", func(s *subject) {
+		p, v := s.person("alice", "10.0.0.1/32"), s.server("web", "10.30.0.7/32")
+		c := s.credential(store.Credential{Person: p.ID, Server: v.ID, Kind: store.PasswordCredential, Unproven: true})
+		if row := s.lastDeed(); !strings.Contains(row.Detail, "needs no proof") || !strings.Contains(row.Became, `"without_proof":true`) {
+			s.Errorf("audit says %+v", row)
+		}
+		s.credential(store.Credential{Person: p.ID, Login: "root", Kind: store.PasswordCredential})
+		s.credential(store.Credential{Person: p.ID, Login: "root", Kind: store.KeyCredential})
+		s.credential(store.Credential{Person: p.ID, Server: s.server("db", "10.30.0.8/32").ID, Kind: store.PasswordCredential})
+		held, err := s.Passwords(s.ctx, p.ID, v.ID)
+		s.check(err)
+		if len(held) != 2 || held[0].ID != c.ID || !held[0].Unproven || held[1].Login != "root" || held[1].Unproven {
+			s.Errorf("the passwords for web are %+v", held)
+		}
+	}},
 	{"there is one credential of a kind for a person, server and login", func(s *subject) {
 		p := s.person("alice", "10.0.0.1/32")
 		s.credential(store.Credential{Person: p.ID, Kind: store.PasswordCredential})
