@@ -172,6 +172,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 		if err := a.intercept(ctx, flowing, stop, &keepers); err != nil {
 			return err
 		}
+		defer a.gate.Close(false) // what follows may fail; the keepers wait for it
 	}
 	socket, err := a.serveAPI(ctx, stop, &keepers)
 	if err != nil {
@@ -205,10 +206,10 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 	if err != nil {
 		return fmt.Errorf("intercept: %w", err)
 	}
-	a.gate = gate
 	if err := keepGuard(a.cfg.Paths.State, rules); err != nil {
-		return err
+		return errors.Join(err, gate.Close(false))
 	}
+	a.gate = gate
 	if err := entrust(gate); err != nil {
 		a.log.Warn("the service manager does not hold the listeners: a restart refuses who comes meanwhile", "error", err)
 	}

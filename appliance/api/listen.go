@@ -54,7 +54,16 @@ func makeFolder(dir string, gid int) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.Chown(dir, -1, gid), os.Chmod(dir, 0o750))
+	return errors.Join(giveTo(gid, dir), os.Chmod(dir, 0o750))
+}
+
+// giveTo makes a file the group's. A daemon that runs as the group has nothing
+// to do, and its unit does not let it change owners.
+func giveTo(gid int, path string) error {
+	if gid == os.Getegid() {
+		return nil
+	}
+	return os.Chown(path, -1, gid)
 }
 
 // lockSocket takes the lock beside the socket. Only its holder may remove a
@@ -86,7 +95,7 @@ func bind(path string, gid int) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.Chown(path, -1, gid), os.Chmod(path, 0o660)); err != nil {
+	if err := errors.Join(giveTo(gid, path), os.Chmod(path, 0o660)); err != nil {
 		l.Close()
 		return nil, err
 	}

@@ -95,3 +95,22 @@ func TestTheGuardClosesTheWayAtBootAlsoWhenTheFileIsBroken(t *testing.T) {
 	}
 	closed("after the daemon failed")
 }
+
+func TestADaemonThatCannotServeItsSocketEndsAndSaysSo(t *testing.T) {
+	h := emptyHouse(t, settings{})
+	h.writeConfig(settings{})
+	text, err := os.ReadFile(h.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(h.config, strings.Replace(string(text), h.run(), "/proc/inside", 1))
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := h.Gateway.Command(ctx, filepath.Join(binaries, "insided"), "--config", h.config).CombinedOutput()
+	if ctx.Err() != nil || err == nil || !strings.Contains(string(out), "error: api socket: ") {
+		t.Errorf("%v, %v\n%s", err, ctx.Err(), out)
+	}
+	if h.reached("10.30.0.140:22") {
+		t.Error("the way is open after the daemon failed")
+	}
+}

@@ -10,7 +10,11 @@ import (
 // A limit of 0 stops files only; 1 stops a handler behind a pipe, too (kernel,
 // fs/coredump.c).
 func noCore() error {
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
+	none, now := unix.Rlimit{Cur: 1, Max: 1}, unix.Rlimit{}
+	if unix.Getrlimit(unix.RLIMIT_CORE, &now) == nil && now == none {
+		return nil // the unit has seen to it
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &none); err != nil {
 		return fmt.Errorf("turn core files off: %w", err)
 	}
 	return nil
