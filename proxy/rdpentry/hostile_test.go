@@ -295,3 +295,44 @@ func TestDesktopsThatBeginAgainAndAgainCostNoMemory(t *testing.T) {
 		t.Errorf("the heap grew by %d bytes", more)
 	}
 }
+
+func TestAServerWhoseLoginHasNoEndIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		head string
+		want policy.Denial
+	}{
+		"a TSRequest of 16 MiB":         {"\x30\x83\xff\xff\xff", policy.ProtocolError},
+		"a TSRequest of 65535 bytes":    {"\x30\x82\xff\xff", policy.ProtocolError},
+		"a TSRequest of no size":        {"\x30\x80", policy.ProtocolError},
+		"a TSRequest of 2^1016 bytes":   {"\x30\xff", policy.ProtocolError},
+		"tokens within tokens":          {"\x30\x82\x3f\xf0" + strings.Repeat("\x30\x82\x3f\x00", 1<<10), policy.ProtocolError},
+		"not even the beginning of one": {"\x03\x00\x00\x13", policy.ProtocolError},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGate(t)
+			client := g.enterWith(quick(), usual())
+			p := g.acceptRaw(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybrid})
+			conn := serverTLS(p.side.raw, certificate(t))
+			if err := conn.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				conn.Write([]byte(c.head))
+				for more := make([]byte, 1<<12); ; { // and on and on
+					if _, err := conn.Write(more); err != nil {
+						return
+					}
+				}
+			}()
+			client.openPage()
+			client.side.close()
+			if r := g.refused(c.want); r.Err == nil || len(r.Err.Error()) > 500 {
+				t.Errorf("refused because of %v", r.Err)
+			}
+			if len(g.admitted) != 0 {
+				t.Error("somebody was admitted")
+			}
+		})
+	}
+}

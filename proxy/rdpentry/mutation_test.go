@@ -58,13 +58,16 @@ func TestMutatedPDUsEndNothingButTheirFlow(t *testing.T) {
 	tally := newTally()
 	goroutines, before := runtime.NumGoroutine(), heap()
 	until := time.Now().Add(mutationTime)
+	if deadline, ok := t.Deadline(); ok && soak { // what -timeout allows is counted
+		until = deadline.Add(-time.Minute)
+	}
 	t.Run("flows", func(t *testing.T) {
 		for worker := range max(runtime.GOMAXPROCS(0), 2) {
 			t.Run(fmt.Sprint(worker), func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t, tally)
 				for n := 0; !t.Failed(); n++ {
-					if soak && tally.damaged.Load() >= soakMutations || !soak && time.Now().After(until) {
+					if time.Now().After(until) || soak && tally.damaged.Load() >= soakMutations {
 						return
 					}
 					r := mathrand.New(mathrand.NewPCG(seed, uint64(worker)<<32|uint64(n)))
@@ -76,8 +79,8 @@ func TestMutatedPDUsEndNothingButTheirFlow(t *testing.T) {
 		}
 	})
 	tally.report(t)
-	if tally.damaged.Load() < 20 {
-		t.Errorf("only %d damaged PDUs reached the gate", tally.damaged.Load())
+	if n := tally.damaged.Load(); n < 20 || soak && n < soakMutations {
+		t.Errorf("only %d damaged PDUs reached the gate", n)
 	}
 	if n := tally.panics.Load(); n != 0 {
 		t.Errorf("%d flows panicked", n)
@@ -157,6 +160,11 @@ type stage struct {
 	dir   string
 	drawn int
 	stack string // of the last panic
+	end   error  // of the last flow
+	took  time.Duration
+	pace  time.Duration // between two bytes of a peer that is slow; zero: at once
+
+	fastClient, fastServer bool // whatever the pace
 
 	dial func() net.Conn
 }
@@ -207,11 +215,11 @@ func (s *stage) Handle(_ context.Context, r slog.Record) error {
 func (s *stage) play(t *testing.T, c conversation, silence bool) (ok bool) {
 	s.stack = ""
 	s.events, s.pins, s.admitted = nil, nil, nil
-	var end error
 	synctest.Test(t, func(t *testing.T) {
 		s.notices = make(chan string) // of this bubble
 		clientNear, clientFar := net.Pipe()
 		client, server := newActor(clientNear, s), newActor(nil, s)
+		client.fast, server.fast = s.fastClient, s.fastServer
 		dialled := make(chan net.Conn, 1)
 		s.dial = func() net.Conn {
 			near, far := net.Pipe()
@@ -221,9 +229,10 @@ func (s *stage) play(t *testing.T, c conversation, silence bool) (ok bool) {
 		ctx, cancel := context.WithCancelCause(context.Background())
 		defer cancel(nil)
 		done := make(chan struct{})
+		began := time.Now()
 		go func() {
 			defer close(done)
-			end = (&Entry{Certificates: s, Log: slog.New(s)}).Serve(ctx, clientFar, s)
+			s.end = (&Entry{Certificates: s, Log: slog.New(s)}).Serve(ctx, clientFar, s)
 		}()
 		go client.asClient()
 		go server.asServer(dialled, s.own)
@@ -246,8 +255,14 @@ func (s *stage) play(t *testing.T, c conversation, silence bool) (ok bool) {
 		if !over(done) && silence {
 			select {
 			case <-done:
-			case <-time.After(5 * time.Minute):
+				synctest.Wait()
+			case <-time.After(10 * time.Minute):
 			}
+		}
+		if over(done) {
+			s.took = time.Since(began)
+		} else {
+			s.took = never
 		}
 		client.leave()
 		server.leave()
@@ -266,8 +281,8 @@ func (s *stage) play(t *testing.T, c conversation, silence bool) (ok bool) {
 	switch {
 	case s.stack != "":
 		t.Errorf("a flow panicked: %s", s.stack)
-	case s.tally.add(end) == "":
-		t.Errorf("a flow ended without a reason: %v", end)
+	case s.tally.add(s.end) == "":
+		t.Errorf("a flow ended without a reason: %v", s.end)
 	default:
 		return true
 	}
@@ -318,6 +333,7 @@ type actor struct {
 	say   chan said
 	gone  chan struct{}
 	once  sync.Once
+	fast  bool // whatever the pace of the stage
 
 	mu   sync.Mutex
 	conn net.Conn
@@ -390,12 +406,26 @@ func (a *actor) act(begin func([]byte) (*tls.Conn, error)) {
 		a.leave()
 	})
 	for said := range a.say {
-		if _, err := conn.Write(said.frame); err != nil {
+		if err := a.write(conn, said.frame); err != nil {
 			break
 		}
 		a.count(said)
 	}
 	listening.Wait()
+}
+
+func (a *actor) write(c net.Conn, frame []byte) error {
+	if a.stage.pace == 0 || a.fast {
+		_, err := c.Write(frame)
+		return err
+	}
+	for i := range frame {
+		time.Sleep(a.stage.pace)
+		if _, err := c.Write(frame[i : i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // count counts what the gate has read.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/pawelmojski/inside/policy"
@@ -41,6 +42,9 @@ func (f *flow) reach(ctx context.Context) error {
 		}
 		return f.joinServer()
 	})
+	if errors.Is(err, os.ErrDeadlineExceeded) { // it does not even take what it is told
+		err = errSilent
+	}
 	var changed *certificateChanged
 	var store *pinStoreError
 	var refusal *proxy.Refusal
