@@ -158,11 +158,11 @@ func recoverFolder(dir *os.Root, now time.Time) error {
 	}
 	var failed []error
 	for _, name := range names {
-		if _, err := recording.Recover(dir, name); err != nil {
+		if err := recovered(dir, name); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", name, err))
 		}
 	}
-	if _, err := desktop.Recover(dir, desktop.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := recovered(dir, desktop.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		failed = append(failed, fmt.Errorf("%s: %w", desktop.Name, err))
 	}
 	log, err := recording.CreateLog(dir)

@@ -291,3 +291,44 @@ func TestADesktopIsSealedByItsHead(t *testing.T) {
 		t.Errorf("%v", broken)
 	}
 }
+
+// A recording that its session had to give up, as on a full disk, is ended
+// before it is sealed: what was shown last is in its tail only.
+func TestADesktopThatWasGivenUpIsEndedAndSealed(t *testing.T) {
+	h, _, ctx := newHouse(t)
+	se, w := desktopSession(t, h, ctx)
+	if err := w.Notice("shown last"); err != nil {
+		t.Fatal(err)
+	}
+	given := se
+	given.ID = "given-up"
+	if err := h.Records.Mkdir(folder(given), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{desktop.Name, "desktop.tail"} {
+		b := must[[]byte](t)(h.Records.ReadFile(filepath.Join(folder(se), name)))
+		if err := h.Records.WriteFile(filepath.Join(folder(given), name), b, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seal := must[recordSeal](t)(sealFolder(ctx, h.Records, given, false))
+	if len(seal.Files) != 1 || !seal.Files[0].Recovered || seal.Files[0].Head == "" {
+		t.Fatalf("%+v", seal)
+	}
+	file := must[*os.File](t)(h.Records.Open(filepath.Join(folder(given), desktop.Name)))
+	defer file.Close()
+	_, events, err := desktop.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := ""
+	for e, err := range events {
+		if err != nil {
+			t.Fatal(err)
+		}
+		said += string(e.Data) + "\n"
+	}
+	if said != "shown last\n"+recording.Interrupted+"\n" {
+		t.Errorf("it holds %q", said)
+	}
+}

@@ -42,8 +42,9 @@ type fileSeal struct {
 // errStillWritten says that a recording has no end yet.
 var errStillWritten = errors.New("a recording is still being written")
 
-// sealFolder reads the files of a session that has ended. With asItIs a
-// recording that has no end is taken by its bytes.
+// sealFolder reads the files of a session that has ended. A recording that was
+// given up gets its end now; with asItIs one that still has none is taken by
+// its bytes.
 func sealFolder(ctx context.Context, records *os.Root, se policy.Session, asItIs bool) (recordSeal, error) {
 	seal := recordSeal{Session: se.ID, Gate: se.Gate, Folder: filepath.ToSlash(folder(se)), Files: []fileSeal{}}
 	dir, err := records.OpenRoot(seal.Folder)
@@ -55,6 +56,9 @@ func sealFolder(ctx context.Context, records *os.Root, se policy.Session, asItIs
 		return seal, err
 	}
 	defer dir.Close()
+	if err := endGivenUp(dir); err != nil {
+		return seal, err
+	}
 	names, err := sealable(dir)
 	if err != nil {
 		return seal, err
@@ -67,6 +71,21 @@ func sealFolder(ctx context.Context, records *os.Root, se policy.Session, asItIs
 		seal.Files = append(seal.Files, f)
 	}
 	return seal, nil
+}
+
+// endGivenUp ends the recordings that their session had to give up, on a full
+// disk perhaps. One that is still written or cannot be ended stays as it is.
+func endGivenUp(dir *os.Root) error {
+	names, err := fs.Glob(dir.FS(), "*.cast")
+	if err != nil {
+		return err
+	}
+	for _, name := range append(names, desktop.Name) {
+		if _, ended, err := recordingEnd(dir, name); err == nil && !ended {
+			_ = recovered(dir, name) // whoever seals it finds out
+		}
+	}
+	return nil
 }
 
 // sealable are the files of a session that are evidence: sidecars are covered
@@ -116,6 +135,16 @@ func recordingEnd(dir *os.Root, name string) (recording.Ending, bool, error) {
 		return desktop.Ended(dir, name)
 	}
 	return recording.End(dir, name)
+}
+
+// recovered ends a recording of either kind that nobody writes any more.
+func recovered(dir *os.Root, name string) (err error) {
+	if name == desktop.Name {
+		_, err = desktop.Recover(dir, name)
+	} else {
+		_, err = recording.Recover(dir, name)
+	}
+	return err
 }
 
 // verified checks a recording of either kind.

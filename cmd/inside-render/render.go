@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"io"
@@ -62,10 +63,14 @@ func (r *renderer) render(ctx context.Context, in *os.File, output string) (err 
 	}
 	r.films = films{ctx: ctx, ffmpeg: r.encoder, in: in}
 	defer r.films.close()
+	missing := errors.New("it was not finished")
 	for e, failed := range events {
 		if unreadable(failed) {
-			r.warn(r.outline.length, fmt.Sprintf("the recording ends here: %v", failed))
+			missing = failed
 			break
+		}
+		if e.Kind == desktop.End {
+			missing = nil
 		}
 		if err = failed; err == nil {
 			err = r.event(e)
@@ -76,6 +81,9 @@ func (r *renderer) render(ctx context.Context, in *os.File, output string) (err 
 		if err != nil {
 			return r.out.finish(err)
 		}
+	}
+	if missing != nil {
+		r.warn(r.outline.length, fmt.Sprintf("the recording ends here: %v", missing))
 	}
 	if err := r.finish(); err != nil {
 		return r.out.finish(err)

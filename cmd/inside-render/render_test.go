@@ -383,13 +383,19 @@ func TestWhatCannotBeRenderedIsSaidInWords(t *testing.T) {
 	})
 	whole, err := os.ReadFile(path)
 	must(t, err)
+	var blocks []int // where they begin: see ondisk.Record
+	for at := bytes.IndexByte(whole, '\n') + 1; at < len(whole); at += 64 + int(binary.LittleEndian.Uint32(whole[at+4:])) {
+		blocks = append(blocks, at)
+	}
+	unfinished := whole[:blocks[len(blocks)-2]] // without the event and the record that end it
 	for name, c := range map[string]struct {
 		bytes []byte
 		want  []string
 	}{
-		"whole":   {whole, []string{"not graphics", "could not be drawn"}},
-		"torn":    {whole[:len(whole)-10], []string{"ends here"}},
-		"damaged": {append(bytes.Clone(whole[:len(whole)-80]), make([]byte, 80)...), []string{"ends here"}},
+		"whole":    {whole, []string{"not graphics", "could not be drawn"}},
+		"torn":     {whole[:len(whole)-10], []string{"ends here"}},
+		"given up": {unfinished, []string{"ends here: it was not finished"}},
+		"damaged":  {append(bytes.Clone(whole[:len(whole)-80]), make([]byte, 80)...), []string{"ends here"}},
 	} {
 		file := filepath.Join(t.TempDir(), "x.rdpr")
 		must(t, os.WriteFile(file, c.bytes, 0o600))

@@ -89,6 +89,7 @@ const (
 	maxBlock    = 256 << 20 // a keyframe of the largest screen and its surfaces, expanded
 	blockSize   = 1 << 20   // of events that make a block
 	maxHeader   = 64 << 10
+	longest     = 10 * 365 * 24 * time.Hour // that a recording can be
 	keyEvery    = 30 * time.Second
 	keyBytes    = 4 << 20 // compressed
 	kindEvents  = 'b'
@@ -164,7 +165,9 @@ func events(block []byte, at time.Duration, yield func(Event) bool) (more bool, 
 			return false, ErrBlock
 		}
 		e.Data, block = block[n:n+int(length)], block[n+int(length):]
-		at += time.Duration(dt) * time.Microsecond
+		if at += time.Duration(dt) * time.Microsecond; at < 0 || at > longest {
+			return false, ErrBlock
+		}
 		e.Time = at
 		if !yield(e) {
 			return false, nil
@@ -174,7 +177,7 @@ func events(block []byte, at time.Duration, yield func(Event) bool) (more bool, 
 }
 
 // ErrBlock says that a block, though it is as it was written, holds no events.
-var ErrBlock = errors.New("an event of a block is cut")
+var ErrBlock = errors.New("an event of a block is cut, or of an impossible time")
 
 // Size returns the size of the desktop from the event on, if it says one.
 func (e Event) Size() (w, h int, ok bool) {

@@ -144,6 +144,8 @@ func misfit(r ondisk.Record, ok bool, off int64, ended bool) string {
 		return "a record differs from what was written"
 	case ended:
 		return "it goes on behind the end"
+	case r.Time < 0 || r.Time > longest:
+		return "a block is of an impossible time"
 	case r.Offset != off:
 		return "blocks are missing or in another order"
 	case ends(r):
