@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"time"
@@ -49,13 +48,20 @@ func entrust(gate *netfilter.Gate) error {
 }
 
 func hold(address, name string, f *os.File) error {
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	_, _, err = conn.WriteMsgUnix([]byte("FDSTORE=1\nFDNAME="+name), unix.UnixRights(int(f.Fd())), nil)
-	return err
+	defer unix.Close(s)
+	raw, err := f.SyscallConn() // and not Fd, which makes the listener block its thread
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		failed = unix.Sendmsg(s, []byte("FDSTORE=1\nFDNAME="+name), unix.UnixRights(int(fd)), &unix.SockaddrUnix{Name: address}, 0)
+	})
+	return errors.Join(err, failed)
 }
 
 // statusEvery is how often the service manager's line about the gate is

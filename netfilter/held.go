@@ -1,6 +1,7 @@
 package netfilter
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -45,8 +46,16 @@ func (h Held) take(name string, f family, port uint16) (*net.TCPListener, bool) 
 
 // checkHeld says why a socket must not be listened on: it was made by another
 // version, or by somebody else.
-func checkHeld(file *os.File, f family) error {
-	fd := int(file.Fd())
+func checkHeld(file *os.File, f family) (err error) {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	e := raw.Control(func(fd uintptr) { err = checkOptions(int(fd), f) })
+	return errors.Join(e, err)
+}
+
+func checkOptions(fd int, f family) error {
 	level, option := unix.SOL_IP, unix.IP_TRANSPARENT
 	if f == v6 {
 		level, option = unix.SOL_IPV6, unix.IPV6_TRANSPARENT
