@@ -39,8 +39,12 @@ func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server,
 	if err != nil {
 		return api.Server{}, invalid("", "%v", err)
 	}
+	native, err := nativeGraphics(asked.RDPGraphics)
+	if err != nil {
+		return api.Server{}, err
+	}
 	s, err := h.Store.AddServer(ctx, api.By(ctx), policy.Server{
-		Name: asked.Name, Prefix: prefix, SSHPort: asked.SSHPort, RDPPort: asked.RDPPort,
+		Name: asked.Name, Prefix: prefix, SSHPort: asked.SSHPort, RDPPort: asked.RDPPort, NativeGraphics: native,
 	})
 	if err != nil {
 		return api.Server{}, asProblem(err, "inside server list")
@@ -96,5 +100,6 @@ func wireServer(b *policy.Book, s *policy.Server, groups map[string][]string, no
 		SSHPort: s.SSHPort, RDPPort: s.RDPPort, Disabled: s.Disabled,
 		Groups: append([]string{}, groups[string(s.ID)]...), Version: s.Version,
 		Maintenance: wireMaintenance(b, s.Maintenance, now), Sensitive: s.Sensitive, NeedsApproval: b.NeedsApproval(s.ID),
+		RDPGraphics: graphicsOf(s.NativeGraphics),
 	}
 }

@@ -24,6 +24,10 @@ type Server struct {
 	// sensitive group is sensitive too.
 	Sensitive bool
 
+	// NativeGraphics lets the graphics pipeline of RDP (MS-RDPEGFX) pass. A
+	// server without it draws with bitmaps.
+	NativeGraphics bool
+
 	Maintenance *Maintenance // nil: none
 	Version     int64        // the revision of the facts that changed it last
 }

@@ -45,6 +45,8 @@ type serverFact struct {
 
 	Maintenance *maintenanceFact `json:"maintenance,omitempty"`
 	Sensitive   bool             `json:"sensitive,omitempty"`
+
+	NativeGraphics bool `json:"native_graphics,omitempty"`
 }
 
 type maintenanceFact struct {
@@ -128,7 +130,7 @@ func knownAddress(person string, a policy.Address) addressFact {
 }
 
 func knownServer(v policy.Server) serverFact {
-	fact := serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled, Sensitive: v.Sensitive}
+	fact := serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled, Sensitive: v.Sensitive, NativeGraphics: v.NativeGraphics}
 	if m := v.Maintenance; m != nil {
 		fact.Maintenance = &maintenanceFact{m.From, m.Clear, m.Until, m.Exempt, m.Reason}
 	}

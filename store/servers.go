@@ -9,7 +9,7 @@ import (
 )
 
 const serverColumns = `id, name, prefix, ssh_port, rdp_port, disabled,
-	kept_from, kept_clear, kept_until, kept_exempt, kept_reason, sensitive, version`
+	kept_from, kept_clear, kept_until, kept_exempt, kept_reason, sensitive, native_graphics, version`
 
 // AddServer adds a server and gives its id. Its prefix may lie within that of
 // another server, or around it, but only a disabled one may have the same.
@@ -38,8 +38,8 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 		if err := serverPrefixFree(ctx, tx, v); err != nil {
 			return deed{}, err
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, '', '', false, 0)",
-			v.ID, v.Name, prefixText(v.Prefix), v.SSHPort, v.RDPPort, v.Disabled)
+		_, err = tx.ExecContext(ctx, "INSERT INTO servers ("+serverColumns+") VALUES ($1, $2, $3, $4, $5, $6, 0, 0, 0, '', '', false, $7, 0)",
+			v.ID, v.Name, prefixText(v.Prefix), v.SSHPort, v.RDPPort, v.Disabled, v.NativeGraphics)
 		if err != nil {
 			return deed{}, err
 		}
@@ -49,6 +49,9 @@ func (s *Store) AddServer(ctx context.Context, by string, v policy.Server) (poli
 		detail := fmt.Sprintf("added, address %s, ssh port %s, rdp port %s", v.Prefix, portText(v.SSHPort), portText(v.RDPPort))
 		if v.Disabled {
 			detail += ", disabled"
+		}
+		if v.NativeGraphics {
+			detail += ", native graphics"
 		}
 		return deed{action: "server.add", object: "server " + v.Name, detail: detail, became: knownServer(v)}, nil
 	})
@@ -119,7 +122,7 @@ func readServer(r row) (v policy.Server, err error) {
 	var prefix, exempt, reason string
 	var from, clear, until int64
 	if err := r.Scan(&v.ID, &v.Name, &prefix, &v.SSHPort, &v.RDPPort, &v.Disabled,
-		&from, &clear, &until, &exempt, &reason, &v.Sensitive, &v.Version); err != nil {
+		&from, &clear, &until, &exempt, &reason, &v.Sensitive, &v.NativeGraphics, &v.Version); err != nil {
 		return v, err
 	}
 	if from != 0 {

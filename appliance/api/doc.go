@@ -31,6 +31,7 @@ type House interface {
 	Grants
 	Templates
 	Approvals
+	Displays
 	Inside
 	Records
 	Videos

@@ -26,6 +26,7 @@ var routes = slices.Concat(
 	alertRoutes,
 	videoRoutes,
 	approvalRoutes,
+	graphicsRoutes,
 )
 
 var personRoutes = []route{

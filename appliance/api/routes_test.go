@@ -103,7 +103,7 @@ func calls() map[string]func(context.Context, House) error {
 		"LiveDesktop[x]": func(ctx context.Context, h House) error { return bodies(h.LiveDesktop(ctx, "x")) },
 		"Servers[]":      func(ctx context.Context, h House) error { _, err := h.Servers(ctx); return err },
 		"Server[x]":      func(ctx context.Context, h House) error { _, err := h.Server(ctx, "x"); return err },
-		"AddServer[{Name:x Address:10.0.0.1 SSHPort:22 RDPPort:0}]": func(ctx context.Context, h House) error {
+		"AddServer[{Name:x Address:10.0.0.1 SSHPort:22 RDPPort:0 RDPGraphics:}]": func(ctx context.Context, h House) error {
 			_, err := h.AddServer(ctx, NewServer{Name: "x", Address: "10.0.0.1", SSHPort: 22})
 			return err
 		},
@@ -186,6 +186,10 @@ func calls() map[string]func(context.Context, House) error {
 		},
 		"SetGrantEnd[1 {Version:3 Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false NoRenew:false}]": func(ctx context.Context, h House) error {
 			_, err := h.SetGrantEnd(ctx, "1", NewEnd{Version: 3, By: "1h"})
+			return err
+		},
+		"SetServerGraphics[x {Version:2 RDPGraphics:native}]": func(ctx context.Context, h House) error {
+			_, err := h.SetServerGraphics(ctx, "x", Graphics{2, "native"})
 			return err
 		},
 		"SetServerSensitive[x {Version:2 Sensitive:true}]": func(ctx context.Context, h House) error {

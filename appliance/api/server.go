@@ -18,6 +18,8 @@ type Server struct {
 	Sensitive     bool `json:"sensitive,omitempty"`      // grants for it need approval
 	NeedsApproval bool `json:"needs_approval,omitempty"` // as it is sensitive, or in a group or server that is
 
+	RDPGraphics string `json:"rdp_graphics"` // GraphicsBitmaps or GraphicsNative
+
 	Notes []string `json:"notes,omitempty"` // what the admin should know about the change
 }
 
@@ -27,6 +29,8 @@ type NewServer struct {
 	Address string `json:"address"`
 	SSHPort uint16 `json:"ssh_port,omitempty"`
 	RDPPort uint16 `json:"rdp_port,omitempty"`
+
+	RDPGraphics string `json:"rdp_graphics,omitempty"` // none: GraphicsBitmaps
 }
 
 // Maintenance of a server: nobody new enters from From on, and sessions end at

@@ -141,6 +141,10 @@ func (s *stub) RevokeGrant(ctx context.Context, id string) (Grant, error) {
 func (s *stub) GrantHistory(ctx context.Context, id string) ([]Change, error) {
 	return nil, s.saw(ctx, "GrantHistory", id)
 }
+func (s *stub) SetServerGraphics(ctx context.Context, name string, x Graphics) (Server, error) {
+	return Server{}, s.saw(ctx, "SetServerGraphics", name, x)
+}
+
 func (s *stub) SetServerSensitive(ctx context.Context, name string, x Sensitivity) (Server, error) {
 	return Server{}, s.saw(ctx, "SetServerSensitive", name, x)
 }

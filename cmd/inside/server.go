@@ -12,6 +12,7 @@ func (c *cli) serverCommand() *cobra.Command {
 		c.serverSwitch("disable", "let nobody in there any more", true),
 		c.serverSwitch("enable", "undo disable", false),
 		c.serverMaintenance(),
+		c.serverGraphics(),
 		c.approvalSwitch("server", c.serverNames, c.serverSensitive),
 		c.hostKeyCommand(),
 	)
@@ -38,6 +39,7 @@ func (c *cli) serverAdd() *cobra.Command {
 	cmd.Flags().StringVar(&asked.Address, "ip", "", "its address or prefix")
 	cmd.Flags().Uint16Var(&asked.SSHPort, "ssh-port", 0, "its only SSH port (default every intercepted one)")
 	cmd.Flags().Uint16Var(&asked.RDPPort, "rdp-port", 0, "its only RDP port (default every intercepted one)")
+	cmd.Flags().StringVar(&asked.RDPGraphics, "rdp-graphics", "", "what it draws with over RDP, see inside server graphics (default bitmaps)")
 	return cmd
 }
 
@@ -78,6 +80,7 @@ func (c *cli) serverShow() *cobra.Command {
 			f.add("address", s.Address)
 			f.add("ssh port", port(s.SSHPort))
 			f.add("rdp port", port(s.RDPPort))
+			f.add("rdp graphics", s.RDPGraphics)
 			f.add("state", serverState(s))
 			f.add("groups", s.Groups)
 			f.add("approval", yes(s.NeedsApproval, firstOf(yes(s.Sensitive, "needed"), "needed, as a group of it or a server around it is sensitive")))
