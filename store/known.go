@@ -46,7 +46,7 @@ type serverFact struct {
 	Maintenance *maintenanceFact `json:"maintenance,omitempty"`
 	Sensitive   bool             `json:"sensitive,omitempty"`
 
-	NativeGraphics bool `json:"native_graphics,omitempty"`
+	RDPGraphics string `json:"rdp_graphics,omitempty"` // none: bitmaps
 }
 
 type maintenanceFact struct {
@@ -130,7 +130,10 @@ func knownAddress(person string, a policy.Address) addressFact {
 }
 
 func knownServer(v policy.Server) serverFact {
-	fact := serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled, Sensitive: v.Sensitive, NativeGraphics: v.NativeGraphics}
+	fact := serverFact{ID: v.ID, Name: v.Name, Address: prefixText(v.Prefix), SSHPort: v.SSHPort, RDPPort: v.RDPPort, Disabled: v.Disabled, Sensitive: v.Sensitive}
+	if v.NativeGraphics {
+		fact.RDPGraphics = graphics(true)
+	}
 	if m := v.Maintenance; m != nil {
 		fact.Maintenance = &maintenanceFact{m.From, m.Clear, m.Until, m.Exempt, m.Reason}
 	}

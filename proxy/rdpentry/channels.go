@@ -5,6 +5,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/channels"
+	"github.com/pawelmojski/inside/proxy/rdpentry/gfx"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording"
 )
@@ -60,6 +61,10 @@ func (f *flow) dynamic(name string) channels.Way {
 	switch name {
 	case displayControl, touchInput, echo:
 		return channels.Way{Open: true}
+	}
+	if name == gfx.Channel && f.native {
+		f.drawing = &pipeline{flow: f}
+		return channels.Way{Open: true, Tap: f.drawing}
 	}
 	f.noteDenied("dynamic channel " + plainLine(name, maxName))
 	return channels.Way{}

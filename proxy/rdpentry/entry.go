@@ -134,6 +134,8 @@ type flow struct {
 
 	desktop *desktopTap // what the server draws; set once admitted
 	showing sync.Mutex  // keeps what is recorded and what is shown in one order
+	native  bool        // the server's graphics pipeline passes
+	drawing *pipeline   // the last one it has opened; nil: none
 	share   share
 
 	own       *page             // the gate's own desktop, while the client shows that
@@ -159,6 +161,7 @@ func (e *Entry) newFlow(client net.Conn, v proxy.Visit) *flow {
 		log = slog.Default()
 	}
 	fl := v.Flow()
+	server := v.Verdict().Server
 	return &flow{
 		entry:  e,
 		visit:  v,
@@ -166,6 +169,7 @@ func (e *Entry) newFlow(client net.Conn, v proxy.Visit) *flow {
 		dest:   fl.Dest,
 		client: newSide(newPunctual(client, v)),
 		over:   make(chan struct{}),
+		native: server != nil && server.NativeGraphics,
 	}
 }
 

@@ -49,6 +49,9 @@ func (f *flow) overlay() error {
 	if !active {
 		return nil
 	}
+	if done, err := f.overlayPipeline(); done || err != nil {
+		return err
+	}
 	bitmaps := f.desktop.overlay()
 	if len(bitmaps) == 0 {
 		return nil

@@ -145,7 +145,11 @@ func (f *flow) joinServer() error {
 	d.Core = d.Core.Clone()
 	d.Core.SetDepth24()
 	d.Core.SetSelected(f.chosen)
-	d.Core.SetEarly(d.Core.Early() &^ (wire.EarlyGraphics | wire.EarlyAutodetect | wire.EarlyHeartbeat | wire.EarlySkipJoin))
+	unwanted := uint16(wire.EarlyAutodetect | wire.EarlyHeartbeat | wire.EarlySkipJoin)
+	if !f.native {
+		unwanted |= wire.EarlyGraphics
+	}
+	d.Core.SetEarly(d.Core.Early() &^ unwanted)
 	d.Channels = f.askedOfServer()
 	if err := f.server.write(wire.ConnectInitial(d.Bytes(f.extended))); err != nil {
 		return err

@@ -74,6 +74,9 @@ func (f *flow) secure(ctx context.Context) error {
 		return fmt.Errorf("the gate's certificate for %s: %w", f.dest, err)
 	}
 	confirm := wire.ConnectionConfirm{Negotiation: true, Flags: wire.ExtendedClientData, Protocol: f.spoken}
+	if f.native {
+		confirm.Flags |= wire.GraphicsPipeline
+	}
 	if err := f.client.write(confirm.Frame()); err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type desktopTap struct {
 	label   screen.Picture  // the notice that stands over the desktop
 	covered image.Rectangle // where
 	stale   bool            // it must be drawn again, or what was under it
+	fresh   bool            // it is another, or stands elsewhere, than when it was drawn
 	under   image.Rectangle // what must be drawn again from the picture
 }
 
@@ -272,7 +273,7 @@ func (t *desktopTap) place() {
 	if t.label.W > 0 {
 		t.covered = screen.LabelAt(t.label, t.screen.Bounds().Dx()).Intersect(t.screen.Bounds())
 	}
-	t.stale = true
+	t.stale, t.fresh = true, true
 }
 
 // touch notes that the server has drawn in a place.
@@ -287,7 +288,7 @@ func (t *desktopTap) overlay() []codec.Bitmap {
 	if t.fragment || !t.stale {
 		return nil
 	}
-	t.stale = false
+	t.stale, t.fresh = false, false
 	var bitmaps []codec.Bitmap
 	if !t.under.Empty() {
 		bitmaps = t.screen.Picture().Bitmaps(t.under, t.under.Min, uint16(t.depth), maxBitmap)

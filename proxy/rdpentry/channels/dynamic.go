@@ -232,6 +232,20 @@ func (d *Dynamic) tapped(w *way, f *fragments, p dynPDU, msg []byte, ask func(Ta
 	return pdus, nil
 }
 
+// Sayer returns a function that makes the PDUs by which something is said to
+// the client on the channel a tap looks into, between the server's messages;
+// nil, if it is not open.
+func (d *Dynamic) Sayer(t Tap) func(msg []byte) [][]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, w := range d.ways {
+		if w.open && w.Tap == t {
+			return func(msg []byte) [][]byte { return dynPDUs(id, msg) }
+		}
+	}
+	return nil
+}
+
 // offer passes the server's version on, but none that compresses.
 func (d *Dynamic) offer(msg []byte) (Out, error) {
 	c := wire.Read(msg[1:])

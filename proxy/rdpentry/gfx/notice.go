@@ -19,10 +19,10 @@ type Notice struct {
 // The gate's surfaces have high numbers: servers count up from zero.
 const ownSurface = 0xfffe
 
-// Put returns the messages that show a picture, whose rows are as long as it
-// is wide, at a place of the desktop instead of what was shown so far. Nothing
-// at all takes it away.
-func (n *Notice) Put(s *Surfaces, c *Client, at image.Rectangle, pix []uint32) []byte {
+// Put returns the messages that show pixels, whose rows are stride apart, at a
+// place of the desktop instead of what was shown so far. An empty place takes
+// it away.
+func (n *Notice) Put(s *Surfaces, c *Client, at image.Rectangle, pix []uint32, stride int) []byte {
 	var out, body []byte
 	old := n.at
 	if n.shown {
@@ -46,8 +46,10 @@ func (n *Notice) Put(s *Surfaces, c *Client, at image.Rectangle, pix []uint32) [
 		out = put(out, mapToOutput, le.AppendUint32(body, uint32(at.Min.Y)))
 		body = append(appendU16(nil, int(n.id), codecUncompressed), 0x20)
 		body = le.AppendUint32(appendU16(body, 0, 0, w, h), uint32(4*w*h))
-		for _, v := range pix[:w*h] {
-			body = le.AppendUint32(body, v|0xff000000)
+		for y := range h {
+			for _, v := range pix[y*stride:][:w] {
+				body = le.AppendUint32(body, v|0xff000000)
+			}
 		}
 		out = put(out, wireToSurface, body)
 	}

@@ -304,7 +304,7 @@ func TestANoticeLiesOverTheDesktopAndGoesWithoutATrace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	apply(n.Put(s, &c, at, slices.Repeat([]uint32{green}, 15)))
+	apply(n.Put(s, &c, at, slices.Repeat([]uint32{green}, 21), 7))
 	if b.at(4, 2) != green || b.at(5, 2) != red {
 		t.Fatal("the notice is not over the desktop")
 	}
@@ -322,14 +322,14 @@ func TestANoticeLiesOverTheDesktopAndGoesWithoutATrace(t *testing.T) {
 		t.Fatal("a server that takes the notice's number is not noticed")
 	}
 	apply(taken)
-	apply(n.Put(s, &c, at, slices.Repeat([]uint32{green}, 15)))
-	apply(n.Put(s, &c, image.Rectangle{}, nil))
+	apply(n.Put(s, &c, at, slices.Repeat([]uint32{green}, 21), 7))
+	apply(n.Put(s, &c, image.Rectangle{}, nil, 0))
 	for i, v := range b.pix {
 		if before[i] == red && v != blue {
 			t.Fatalf("pixel %d, %d is %06x after the notice", i%b.w, i/b.w, v)
 		}
 	}
-	if len(n.Put(s, &c, image.Rectangle{}, nil)) > 0 || len(n.Again(&c)) > 0 {
+	if len(n.Put(s, &c, image.Rectangle{}, nil, 0)) > 0 || len(n.Again(&c)) > 0 {
 		t.Error("a notice that is gone goes on")
 	}
 	// Four frames of the gate's: the server hears of none of them.

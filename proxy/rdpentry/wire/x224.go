@@ -23,6 +23,9 @@ const (
 // What a server says of itself (2.2.1.2.1).
 const ExtendedClientData = 0x01
 
+// GraphicsPipeline, there too, says that a server knows MS-RDPEGFX.
+const GraphicsPipeline = 0x02
+
 // Why a server does not negotiate (2.2.1.2.2).
 const (
 	FailSSLRequired        = 1
