@@ -258,6 +258,9 @@ func (x *explainer) weigh(g *policy.Grant) api.Weighed {
 	if g.Renew > 0 {
 		weighed.Renew = policy.FormatDuration(g.Renew)
 	}
+	if g.Redirection != 0 {
+		weighed.Redirection = strings.Split(g.Redirection.String(), ",")
+	}
 	if g.MaxSessions > 0 {
 		weighed.Open = x.open[g.ID]
 	}

@@ -198,6 +198,13 @@ func how(asked api.NewGrant, g *policy.Grant) error {
 		}
 		g.Forwarding |= f
 	}
+	for _, what := range asked.Redirection {
+		r, err := policy.ParseRedirection(what)
+		if err != nil {
+			return invalid("", "%v", err)
+		}
+		g.Redirection |= r
+	}
 	return nil
 }
 
@@ -422,7 +429,7 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 	wire := api.Grant{
 		ID: string(g.ID), PersonID: string(g.Person), PersonGroupID: string(g.PersonGroup),
 		ServerID: string(g.Server), GroupID: string(g.ServerGroup),
-		Protocols: []string{}, Logins: append([]string{}, g.Logins...), Forwarding: []string{}, Schedules: []api.Schedule{},
+		Protocols: []string{}, Logins: append([]string{}, g.Logins...), Forwarding: []string{}, Redirection: []string{}, Schedules: []api.Schedule{},
 		Start: g.Start, End: g.End, Permanent: g.End.IsZero(), Reason: g.Reason,
 		Revoked: g.Revoked, Created: g.Created, CreatedBy: g.CreatedBy, Version: g.Version, MaxSessions: g.MaxSessions,
 		MaxEntries: g.MaxEntries.String(),
@@ -452,6 +459,9 @@ func wireGrant(b *policy.Book, g *policy.Grant, now time.Time) api.Grant {
 	}
 	if g.Forwarding != 0 {
 		wire.Forwarding = strings.Split(g.Forwarding.String(), ",")
+	}
+	if g.Redirection != 0 {
+		wire.Redirection = strings.Split(g.Redirection.String(), ",")
 	}
 	for _, s := range g.Schedules {
 		wire.Schedules = append(wire.Schedules, api.Schedule{Windows: s.String(), Zone: s.Zone()})

@@ -38,7 +38,7 @@ func (h *House) CreateTemplate(ctx context.Context, asked api.NewTemplate) (api.
 	t := store.Template{Name: asked.Name, Permanent: asked.Permanent}
 	g := &t.Options
 	like := api.NewGrant{
-		Protocols: asked.Protocols, Logins: asked.Logins, Forwarding: asked.Forwarding, Duration: asked.Duration, Permanent: asked.Permanent,
+		Protocols: asked.Protocols, Logins: asked.Logins, Forwarding: asked.Forwarding, Redirection: asked.Redirection, Duration: asked.Duration, Permanent: asked.Permanent,
 		Schedules: asked.Schedules, Idle: asked.Idle, MaxSessions: asked.MaxSessions, MaxEntries: asked.MaxEntries, Renew: asked.Renew,
 	}
 	now := h.Now()
@@ -97,6 +97,9 @@ func (h *House) byTemplate(ctx context.Context, asked api.NewGrant) (api.NewGran
 	if len(asked.Forwarding) == 0 {
 		asked.Forwarding = t.Forwarding
 	}
+	if len(asked.Redirection) == 0 {
+		asked.Redirection = t.Redirection
+	}
 	if len(asked.Schedules) == 0 {
 		asked.Schedules = t.Schedules
 	}
@@ -130,6 +133,9 @@ func wireTemplate(t store.Template) api.Template {
 	}
 	if g.Forwarding != 0 {
 		wire.Forwarding = strings.Split(g.Forwarding.String(), ",")
+	}
+	if g.Redirection != 0 {
+		wire.Redirection = strings.Split(g.Redirection.String(), ",")
 	}
 	for _, s := range g.Schedules {
 		wire.Schedules = append(wire.Schedules, api.Schedule{Windows: s.String(), Zone: s.Zone()})

@@ -149,6 +149,23 @@ func TestLookupsFindByIDAndByName(t *testing.T) {
 	}
 }
 
+func TestWhatRDPMayReachIsReadAsItIsWritten(t *testing.T) {
+	for set := range policy.AllRedirections + 1 {
+		got, err := policy.ParseRedirection(set.String())
+		if err != nil || got != set {
+			t.Errorf("ParseRedirection(%q) = %v, %v", set, got, err)
+		}
+	}
+	if got := policy.AllRedirections.String(); got != strings.Join(policy.RedirectionNames(), ",") {
+		t.Errorf("everything is %q", got)
+	}
+	for _, bad := range []string{"", "drive,", "Clipboard", "all", "clipboard drive", "none,drive", strings.Repeat("x", 1<<20)} {
+		if _, err := policy.ParseRedirection(bad); err == nil || len(err.Error()) > 300 || !strings.Contains(err.Error(), "clipboard, drive, printer") {
+			t.Errorf("ParseRedirection(%.20q): error %.300v, want one with the way out", bad, err)
+		}
+	}
+}
+
 func TestForwardingIsReadAsItIsWritten(t *testing.T) {
 	for set := range policy.Forwarding(8) {
 		got, err := policy.ParseForwarding(set.String())

@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -33,40 +32,19 @@ const (
 	Dynamic
 )
 
-var forwardingNames = [...]string{"local", "remote", "dynamic"} // by bit
+var forwardingNames = []string{"local", "remote", "dynamic"} // by bit
 
 // String returns the directions as ParseForwarding reads them, "none" for the
 // empty set.
-func (f Forwarding) String() string {
-	var names []string
-	for bit, name := range forwardingNames {
-		if f&(1<<bit) != 0 {
-			names = append(names, name)
-		}
-	}
-	if names == nil {
-		return "none"
-	}
-	return strings.Join(names, ",")
-}
+func (f Forwarding) String() string { return namesIn(f, forwardingNames) }
 
 // ParseForwarding reads "local,remote,dynamic", any of them, or "none".
 func ParseForwarding(s string) (Forwarding, error) {
-	if s == "none" {
-		return 0, nil
+	f, bad, ok := setOf[Forwarding](s, forwardingNames)
+	if !ok {
+		return 0, fmt.Errorf("%.40q is no direction of port forwarding: use local, remote, dynamic or none", bad)
 	}
-	var set Forwarding
-next:
-	for part := range strings.SplitSeq(s, ",") {
-		for bit, name := range forwardingNames {
-			if part == name {
-				set |= 1 << bit
-				continue next
-			}
-		}
-		return 0, fmt.Errorf("%.40q is no direction of port forwarding: use local, remote, dynamic or none", part)
-	}
-	return set, nil
+	return f, nil
 }
 
 // A Grant is one permission: who, where, how, how long and when.
@@ -86,6 +64,9 @@ type Grant struct {
 	Logins     []string     // compared exactly
 	From       netip.Prefix // only from here, among the person's addresses
 	Forwarding Forwarding   // nothing is forwarded unless it is listed
+
+	// What RDP may reach of the person's machine: nothing that is not listed.
+	Redirection Redirection
 
 	// How long: [Start, End); a zero End is a permanent grant.
 	Start time.Time

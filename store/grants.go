@@ -15,7 +15,7 @@ import (
 
 const grantColumns = `id, person, person_group, server, server_group, protocols, logins, source, forwarding,
 	starts, ends, schedules, reason, revoked, created, created_by, idle, max_sessions, max_entries, entries_per, renew, renewed,
-	approved, approved_by, authors, version`
+	approved, approved_by, authors, redirection, version`
 
 // CreateGrant gives the id and the creation time. A zero Start is the moment
 // of creation.
@@ -40,11 +40,11 @@ func (s *Store) CreateGrant(ctx context.Context, by string, g policy.Grant) (pol
 		g.ID = policy.GrantID(numberID(n))
 		became.ID = g.ID
 		_, err = tx.ExecContext(ctx, "INSERT INTO grants ("+grantColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 0, '', $22, 0)`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, 0, 0, '', $22, $23, 0)`,
 			n, g.Person, g.PersonGroup, g.Server, g.ServerGroup,
 			lines(g.Protocols), lines(g.Logins), prefixText(g.From), int64(g.Forwarding),
 			micros(g.Start), micros(g.End), scheduleLines(g.Schedules), g.Reason, 0, micros(g.Created), g.CreatedBy,
-			g.Idle.Microseconds(), g.MaxSessions, g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds(), lines(g.Authors))
+			g.Idle.Microseconds(), g.MaxSessions, g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds(), lines(g.Authors), int64(g.Redirection))
 		if err == nil {
 			g.Version, err = touched(ctx, tx, "grants", n, by)
 		}
@@ -83,6 +83,9 @@ func checkGrant(g policy.Grant) error {
 	}
 	if g.Forwarding&^(policy.Local|policy.Remote|policy.Dynamic) != 0 {
 		return refuse(ErrInvalid, "port forwarding %#b has unknown directions: use local, remote, dynamic", g.Forwarding)
+	}
+	if g.Redirection&^policy.AllRedirections != 0 {
+		return refuse(ErrInvalid, "redirection %#b has unknown parts: use %s", g.Redirection, policy.AllRedirections)
 	}
 	for _, sch := range g.Schedules {
 		if _, err := policy.ParseSchedule(sch.String(), sch.Zone()); err != nil || sch.Zone() == "" || sch.String() == "" {
@@ -176,6 +179,7 @@ func describeOptions(g policy.Grant) string {
 		{"logins", strings.Join(g.Logins, " ")},
 		{"source", prefixText(g.From)},
 		{"forwarding", g.Forwarding.String()},
+		{"over RDP", redirectionText(g.Redirection)},
 		{"idle", durationText(g.Idle)},
 		{"sessions at a time", numberText(g.MaxSessions)},
 		{"entries", g.MaxEntries.String()},
@@ -195,6 +199,14 @@ func durationText(d time.Duration) string {
 		return ""
 	}
 	return policy.FormatDuration(d)
+}
+
+// redirectionText is empty for nothing, as most grants have it.
+func redirectionText(r policy.Redirection) string {
+	if r == 0 {
+		return ""
+	}
+	return r.String()
 }
 
 func numberText(n int) string {
@@ -322,6 +334,7 @@ type grantReader struct {
 	id, starts, ends, revoked, created, forwarding int64
 	idle, entriesPer, renew, renewed, approved     int64
 	protocols, logins, source, schedules, authors  string
+	redirection                                    int64
 	places                                         []any
 
 	knownProtocols map[string][]policy.Protocol
@@ -337,7 +350,7 @@ func newGrantReader() *grantReader {
 	}
 	r.places = []any{&r.id, &r.g.Person, &r.g.PersonGroup, &r.g.Server, &r.g.ServerGroup, &r.protocols, &r.logins, &r.source, &r.forwarding,
 		&r.starts, &r.ends, &r.schedules, &r.g.Reason, &r.revoked, &r.created, &r.g.CreatedBy, &r.idle, &r.g.MaxSessions,
-		&r.g.MaxEntries.Most, &r.entriesPer, &r.renew, &r.renewed, &r.approved, &r.g.ApprovedBy, &r.authors, &r.g.Version}
+		&r.g.MaxEntries.Most, &r.entriesPer, &r.renew, &r.renewed, &r.approved, &r.g.ApprovedBy, &r.authors, &r.redirection, &r.g.Version}
 	return r
 }
 
@@ -347,7 +360,7 @@ func (r *grantReader) read(from row) (policy.Grant, error) {
 	}
 	g := &r.g
 	g.ID = policy.GrantID(numberID(r.id))
-	g.Forwarding = policy.Forwarding(r.forwarding)
+	g.Forwarding, g.Redirection = policy.Forwarding(r.forwarding), policy.Redirection(r.redirection)
 	g.Idle, g.MaxEntries.Per = time.Duration(r.idle)*time.Microsecond, time.Duration(r.entriesPer)*time.Microsecond
 	g.Renew, g.Renewed = time.Duration(r.renew)*time.Microsecond, moment(r.renewed)
 	g.Start, g.End, g.Revoked, g.Created = moment(r.starts), moment(r.ends), moment(r.revoked), moment(r.created)

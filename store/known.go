@@ -80,6 +80,7 @@ type grantFact struct {
 	Logins     []string          `json:"logins,omitempty"`
 	From       string            `json:"from,omitempty"`
 	Forwarding string            `json:"forwarding,omitempty"`
+	RDP        string            `json:"redirection,omitempty"`
 	Start      time.Time         `json:"start"`
 	End        time.Time         `json:"end,omitzero"` // none: permanent
 	Schedules  []string          `json:"schedules,omitempty"`
@@ -151,7 +152,7 @@ func knownGrant(ctx context.Context, tx *sql.Tx, g policy.Grant) (grantFact, err
 		ID: g.ID, Who: who, Where: where, Protocols: g.Protocols, Logins: g.Logins, From: prefixText(g.From),
 		Start: g.Start, End: g.End, Reason: g.Reason, Revoked: g.Revoked, CreatedBy: g.CreatedBy,
 		Idle: durationText(g.Idle), Sessions: g.MaxSessions, Entries: g.MaxEntries.String(), Renew: durationText(g.Renew),
-		Approved: g.Approved, ApprovedBy: g.ApprovedBy,
+		Approved: g.Approved, ApprovedBy: g.ApprovedBy, RDP: redirectionText(g.Redirection),
 	}
 	if g.Forwarding != 0 {
 		fact.Forwarding = g.Forwarding.String()

@@ -25,7 +25,7 @@ type Template struct {
 }
 
 const templateColumns = `name, protocols, logins, forwarding, length, permanent, schedules, idle, max_sessions, reason, created, created_by,
-	max_entries, entries_per, renew`
+	max_entries, entries_per, renew, redirection`
 
 // CreateTemplate keeps a template under a name that is free.
 func (s *Store) CreateTemplate(ctx context.Context, by string, t Template) (Template, error) {
@@ -42,10 +42,10 @@ func (s *Store) CreateTemplate(ctx context.Context, by string, t Template) (Temp
 		if taken > 0 {
 			return deed{}, refuse(ErrConflict, "there is a template named %s already: remove it first, or choose another name", t.Name)
 		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO templates ("+templateColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+		_, err = tx.ExecContext(ctx, "INSERT INTO templates ("+templateColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
 			t.Name, lines(g.Protocols), lines(g.Logins), int64(g.Forwarding), t.Length.Microseconds(), t.Permanent,
 			scheduleLines(g.Schedules), g.Idle.Microseconds(), g.MaxSessions, g.Reason, micros(g.Created), by,
-			g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds())
+			g.MaxEntries.Most, g.MaxEntries.Per.Microseconds(), g.Renew.Microseconds(), int64(g.Redirection))
 		return deed{action: "template.create", object: "template " + t.Name, detail: describeTemplate(t), became: knownTemplate(t)}, err
 	})
 	if err != nil {
@@ -109,15 +109,15 @@ func (s *Store) Templates(ctx context.Context) ([]Template, error) {
 }
 
 func readTemplate(r row) (t Template, err error) {
-	var forwarding, length, idle, created, entriesPer, renew int64
+	var forwarding, length, idle, created, entriesPer, renew, redirection int64
 	var protocols, logins, schedules string
 	g := &t.Options
 	if err := r.Scan(&t.Name, &protocols, &logins, &forwarding, &length, &t.Permanent, &schedules, &idle, &g.MaxSessions, &g.Reason, &created, &g.CreatedBy,
-		&g.MaxEntries.Most, &entriesPer, &renew); err != nil {
+		&g.MaxEntries.Most, &entriesPer, &renew, &redirection); err != nil {
 		return Template{}, err
 	}
 	g.Protocols, g.Logins = fromLines[policy.Protocol](protocols), fromLines[string](logins)
-	g.Forwarding = policy.Forwarding(forwarding)
+	g.Forwarding, g.Redirection = policy.Forwarding(forwarding), policy.Redirection(redirection)
 	g.Idle, g.MaxEntries.Per = time.Duration(idle)*time.Microsecond, time.Duration(entriesPer)*time.Microsecond
 	g.Renew = time.Duration(renew) * time.Microsecond
 	g.Created = moment(created)
@@ -134,6 +134,7 @@ type templateFact struct {
 	Protocols  []policy.Protocol `json:"protocols,omitempty"`
 	Logins     []string          `json:"logins,omitempty"`
 	Forwarding string            `json:"forwarding"`
+	RDP        string            `json:"redirection,omitempty"`
 	Length     string            `json:"length,omitempty"`
 	Permanent  bool              `json:"permanent"`
 	Schedules  []string          `json:"schedules,omitempty"`
@@ -148,7 +149,7 @@ type templateFact struct {
 func knownTemplate(t Template) templateFact {
 	g := t.Options
 	return templateFact{
-		Name: t.Name, Protocols: g.Protocols, Logins: g.Logins, Forwarding: g.Forwarding.String(), Length: policy.ExactDuration(t.Length),
+		Name: t.Name, Protocols: g.Protocols, Logins: g.Logins, Forwarding: g.Forwarding.String(), RDP: redirectionText(g.Redirection), Length: policy.ExactDuration(t.Length),
 		Permanent: t.Permanent, Schedules: knownSchedules(g.Schedules), Idle: policy.ExactDuration(g.Idle), Sessions: g.MaxSessions,
 		Reason: g.Reason, CreatedBy: g.CreatedBy, Entries: g.MaxEntries.String(), Renew: policy.ExactDuration(g.Renew),
 	}

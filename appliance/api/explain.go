@@ -57,10 +57,11 @@ type Weighed struct {
 	Until    time.Time `json:"until,omitzero"`
 	Ends     string    `json:"ends,omitempty"` // what comes to its end then
 
-	Idle        string `json:"idle,omitempty"`
-	MaxSessions int    `json:"max_sessions,omitempty"`
-	Renew       string `json:"renew,omitempty"`
-	Open        int    `json:"open,omitempty"` // sessions of the person under it, where there is a limit and now is asked about
-	MaxEntries  string `json:"max_entries,omitempty"`
-	Entries     int    `json:"entries,omitempty"` // of the person under it that count by this limit now
+	Idle        string   `json:"idle,omitempty"`
+	MaxSessions int      `json:"max_sessions,omitempty"`
+	Renew       string   `json:"renew,omitempty"`
+	Open        int      `json:"open,omitempty"` // sessions of the person under it, where there is a limit and now is asked about
+	MaxEntries  string   `json:"max_entries,omitempty"`
+	Redirection []string `json:"redirection,omitempty"` // what RDP may reach of the person's machine
+	Entries     int      `json:"entries,omitempty"`     // of the person under it that count by this limit now
 }

@@ -18,6 +18,7 @@ type Grant struct {
 	Logins        []string   `json:"logins"`                 // none: any
 	SourceIP      string     `json:"source_ip,omitempty"`    // "": from every address of the person
 	Forwarding    []string   `json:"forwarding"`             // none: nothing is forwarded
+	Redirection   []string   `json:"redirection"`            // what RDP may reach of the person's machine: clipboard, drive, …
 	Start         time.Time  `json:"start"`                  //
 	End           time.Time  `json:"end,omitzero"`           // none: permanent
 	Permanent     bool       `json:"permanent"`              //
@@ -61,7 +62,7 @@ type Schedule struct {
 // one of Server and Group. At most one of Duration, Permanent and Start/End;
 // none of them is a grant of one hour. A template gives what is left out or
 // empty here, and its length where there is none of the three; forwarding
-// "none" takes its forwarding away.
+// "none" takes its forwarding away, redirection "none" what RDP may reach.
 type NewGrant struct {
 	Person      string     `json:"person,omitempty"`
 	PersonGroup string     `json:"person_group,omitempty"`
@@ -71,7 +72,8 @@ type NewGrant struct {
 	Logins      []string   `json:"logins,omitempty"`
 	SourceIP    string     `json:"source_ip,omitempty"`
 	Forwarding  []string   `json:"forwarding,omitempty"`
-	Duration    string     `json:"duration,omitempty"` // "8h", "14d"
+	Redirection []string   `json:"redirection,omitempty"` // clipboard, drive, printer, port, smartcard, audio-input, camera, usb, location, webauthn
+	Duration    string     `json:"duration,omitempty"`    // "8h", "14d"
 	Permanent   bool       `json:"permanent,omitempty"`
 	Start       time.Time  `json:"start,omitzero"` // zero: now
 	End         time.Time  `json:"end,omitzero"`

@@ -173,15 +173,15 @@ func calls() map[string]func(context.Context, House) error {
 			return err
 		},
 		"Grant[1]": func(ctx context.Context, h House) error { _, err := h.Grant(ctx, "1"); return err },
-		"CreateGrant[{Person:x PersonGroup: Server:y Group: Protocols:[ssh] Logins:[] SourceIP: Forwarding:[] Duration:8h Permanent:false Start:2026-12-24 10:00:00.000123 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 MaxEntries:10/h Renew:true Reason: Template:t}]": func(ctx context.Context, h House) error {
+		"CreateGrant[{Person:x PersonGroup: Server:y Group: Protocols:[ssh] Logins:[] SourceIP: Forwarding:[] Redirection:[] Duration:8h Permanent:false Start:2026-12-24 10:00:00.000123 +0000 UTC End:0001-01-01 00:00:00 +0000 UTC Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 MaxEntries:10/h Renew:true Reason: Template:t}]": func(ctx context.Context, h House) error {
 			_, err := h.CreateGrant(ctx, NewGrant{Person: "x", Server: "y", Protocols: []string{"ssh"}, Duration: "8h", Start: at, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, MaxEntries: "10/h", Renew: true, Template: "t"})
 			return err
 		},
 		"Templates[]":                     func(ctx context.Context, h House) error { _, err := h.Templates(ctx); return err },
 		"Template[" + awkward + "]":       func(ctx context.Context, h House) error { _, err := h.Template(ctx, awkward); return err },
 		"RemoveTemplate[" + awkward + "]": func(ctx context.Context, h House) error { _, err := h.RemoveTemplate(ctx, awkward); return err },
-		"CreateTemplate[{Name:x Protocols:[ssh] Logins:[] Forwarding:[local] Duration:8h Permanent:true Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 MaxEntries:10/h Renew:true Reason:r}]": func(ctx context.Context, h House) error {
-			_, err := h.CreateTemplate(ctx, NewTemplate{Name: "x", Protocols: []string{"ssh"}, Forwarding: []string{"local"}, Duration: "8h", Permanent: true, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, MaxEntries: "10/h", Renew: true, Reason: "r"})
+		"CreateTemplate[{Name:x Protocols:[ssh] Logins:[] Forwarding:[local] Redirection:[drive] Duration:8h Permanent:true Schedules:[{Windows:w Zone:z}] Idle:30m MaxSessions:2 MaxEntries:10/h Renew:true Reason:r}]": func(ctx context.Context, h House) error {
+			_, err := h.CreateTemplate(ctx, NewTemplate{Name: "x", Protocols: []string{"ssh"}, Forwarding: []string{"local"}, Redirection: []string{"drive"}, Duration: "8h", Permanent: true, Schedules: []Schedule{{"w", "z"}}, Idle: "30m", MaxSessions: 2, MaxEntries: "10/h", Renew: true, Reason: "r"})
 			return err
 		},
 		"SetGrantEnd[1 {Version:3 Duration: By:1h Until:0001-01-01 00:00:00 +0000 UTC Permanent:false NoRenew:false}]": func(ctx context.Context, h House) error {

@@ -14,7 +14,8 @@ type NewTemplate struct {
 	Protocols   []string   `json:"protocols,omitempty"`
 	Logins      []string   `json:"logins,omitempty"`
 	Forwarding  []string   `json:"forwarding,omitempty"`
-	Duration    string     `json:"duration,omitempty"` // "8h", "14d"
+	Redirection []string   `json:"redirection,omitempty"` // as in NewGrant
+	Duration    string     `json:"duration,omitempty"`    // "8h", "14d"
 	Permanent   bool       `json:"permanent,omitempty"`
 	Schedules   []Schedule `json:"schedules,omitempty"`
 	Idle        string     `json:"idle,omitempty"`         // "30m"

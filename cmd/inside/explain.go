@@ -107,6 +107,9 @@ func limits(g api.Weighed) string {
 	if g.Renew != "" {
 		parts = append(parts, "renews itself by "+g.Renew+" while it is used")
 	}
+	if len(g.Redirection) > 0 {
+		parts = append(parts, "with "+strings.Join(g.Redirection, ", ")+" over RDP")
+	}
 	return strings.Join(parts, "; ")
 }
 

@@ -97,6 +97,7 @@ func (c *cli) optionFlags(cmd *cobra.Command, form *grantForm) {
 	f.StringSliceVar(&form.Logins, "ssh-login", nil, "only as this login; may be repeated (default any)")
 	f.StringSliceVar(&form.Forwarding, "allow-port-forwarding", nil, "local, remote, dynamic (default none)")
 	f.BoolVar(&form.noForward, "no-port-forwarding", false, "forward nothing, which is the default")
+	f.StringSliceVar(&form.Redirection, "allow-rdp", nil, "what RDP may reach of the person's machine: "+strings.Join(policy.RedirectionNames(), ", ")+" (default none)")
 	f.StringVar(&form.Idle, "idle", "", "end sessions nobody has used for so long: 30m (default never)")
 	f.IntVar(&form.MaxSessions, "max-sessions", 0, "how many sessions of one person at a time (default any number)")
 	f.StringVar(&form.MaxEntries, "max-entries", "", "how often one person may enter: 5/m, 10/h, 40/d (default any number of times)")
@@ -105,6 +106,7 @@ func (c *cli) optionFlags(cmd *cobra.Command, form *grantForm) {
 	c.completeFlag(cmd, "protocol", fixed("ssh", "rdp", "http"))
 	c.completeFlag(cmd, "duration", fixed("1h", "4h", "8h", "1d", "7d", "14d"))
 	c.completeFlag(cmd, "allow-port-forwarding", fixed("local", "remote", "dynamic"))
+	c.completeFlag(cmd, "allow-rdp", fixed(policy.RedirectionNames()...))
 }
 
 // read turns what was typed into what the API takes.
@@ -199,6 +201,9 @@ func sentence(g api.Grant) string {
 	}
 	if len(g.Forwarding) > 0 {
 		part(", with %s port forwarding", strings.Join(g.Forwarding, ", "))
+	}
+	if len(g.Redirection) > 0 {
+		part(", with %s over RDP", strings.Join(g.Redirection, ", "))
 	}
 	return b.String()
 }
@@ -321,6 +326,7 @@ func (c *cli) grantShow() *cobra.Command {
 			f.add("as", firstOf(strings.Join(g.Logins, ", "), "any login"))
 			f.add("from", firstOf(g.SourceIP, "any address of the person"))
 			f.add("forwarding", firstOf(strings.Join(g.Forwarding, ", "), "none"))
+			f.add("over rdp", firstOf(strings.Join(g.Redirection, ", "), "screen, input and sound only"))
 			f.add("start", g.Start)
 			f.add("end", end(g))
 			f.add("renews", yes(g.Renew != "", "itself by "+g.Renew+" while it is used"))

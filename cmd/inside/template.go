@@ -36,7 +36,7 @@ template, remove it and create it again; that changes no grant.`,
 				return err
 			}
 			t, err := c.house().CreateTemplate(cmd.Context(), api.NewTemplate{
-				Name: args[0], Protocols: g.Protocols, Logins: g.Logins, Forwarding: g.Forwarding, Duration: g.Duration, Permanent: g.Permanent,
+				Name: args[0], Protocols: g.Protocols, Logins: g.Logins, Forwarding: g.Forwarding, Redirection: g.Redirection, Duration: g.Duration, Permanent: g.Permanent,
 				Schedules: g.Schedules, Idle: g.Idle, MaxSessions: g.MaxSessions, MaxEntries: g.MaxEntries, Renew: g.Renew, Reason: g.Reason,
 			})
 			if err != nil {
@@ -87,6 +87,7 @@ func (c *cli) templateShow() *cobra.Command {
 			f.add("by", firstOf(strings.Join(t.Protocols, ", "), "any protocol"))
 			f.add("as", firstOf(strings.Join(t.Logins, ", "), "any login"))
 			f.add("forwarding", firstOf(strings.Join(t.Forwarding, ", "), "none"))
+			f.add("over rdp", strings.Join(t.Redirection, ", "))
 			f.add("length", firstOf(templateLength(t), "1h, unless the grant says otherwise"))
 			f.add("hours", hours(t.Schedules))
 			f.add("idle", t.Idle)

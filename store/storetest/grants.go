@@ -21,7 +21,7 @@ var grants = []proof{
 		asked := policy.Grant{
 			Person: p.ID, Server: v.ID,
 			Protocols: []policy.Protocol{policy.SSH, policy.RDP}, Logins: []string{"p.mojski", `DOMAIN\John Doe, jr`},
-			From: prefix("100.64.0.20/32"), Forwarding: policy.Local | policy.Dynamic,
+			From: prefix("100.64.0.20/32"), Forwarding: policy.Local | policy.Dynamic, Redirection: policy.Clipboard | policy.WebAuthn,
 			Start: noon, End: later,
 			Schedules: []policy.Schedule{
 				s.schedule("Mon-Fri 09:00-17:00; Sat 10:00-14:00", "Europe/Warsaw"),
@@ -82,6 +82,7 @@ var grants = []proof{
 			{func(g *policy.Grant) { g.Logins = []string{"root\nadmin"} }, store.ErrInvalid, "login"},
 			{func(g *policy.Grant) { g.From = prefix("10.0.0.7/24") }, store.ErrInvalid, "10.0.0.0/24"},
 			{func(g *policy.Grant) { g.Forwarding = 8 }, store.ErrInvalid, "forwarding"},
+			{func(g *policy.Grant) { g.Redirection = policy.AllRedirections + 1 }, store.ErrInvalid, "clipboard"},
 			{func(g *policy.Grant) { g.Schedules = make([]policy.Schedule, 1) }, store.ErrInvalid, "schedule"},
 			{func(g *policy.Grant) { g.End = g.Start }, store.ErrInvalid, "not after its start"},
 			{func(g *policy.Grant) { g.End = g.Start.Add(time.Nanosecond) }, store.ErrInvalid, "not after its start"},
