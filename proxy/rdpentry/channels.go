@@ -2,10 +2,13 @@ package rdpentry
 
 import (
 	"fmt"
+	"strings"
+	"sync/atomic"
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/channels"
 	"github.com/pawelmojski/inside/proxy/rdpentry/gfx"
+	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording"
 )
@@ -13,124 +16,176 @@ import (
 // A channel is a static virtual channel (MS-RDPBCGR 1.3.3) on both sides.
 type channel struct {
 	wire.Channel
-	open           bool // data passes
 	client, server uint16
-	filter         channels.Filter // nil lets everything pass as it is
+	needs          policy.Redirection // any of these; 0: no permission
+	filter         channels.Filter    // nil: nothing passes
 	up, down       *channels.Assembler
+	lost           atomic.Bool // the permission has gone, for good
 }
 
-// sound is audio output (MS-RDPEA).
-const sound = "rdpsnd"
-
-// channelsFor decides about the channels a client asks for. A channel that
-// must not be used cannot be left out, since clients count on as many as they
-// asked for and die of one that is zero. So the server is asked for one of
-// another name, which stands for nothing, and what is sent on it goes nowhere.
-func (f *flow) channelsFor(asked []wire.Channel) []*channel {
+// channelsFor gives the channels a client asks for their numbers on its side.
+func channelsFor(asked []wire.Channel) []*channel {
 	all := make([]*channel, len(asked))
 	for i, ch := range asked {
-		c := &channel{Channel: ch, client: firstChannel + uint16(i)}
-		switch ch.Name {
-		case sound:
-			c.open = true
-		case channels.DynamicName:
-			c.filtered(channels.NewDynamic(f.dynamic), channels.MaxDynamicPDU)
-		}
-		all[i] = c
+		all[i] = &channel{Channel: ch, client: firstChannel + uint16(i)}
 	}
 	return all
 }
 
-// filtered opens a channel whose messages a filter decides about.
-func (c *channel) filtered(by channels.Filter, limit int) {
-	c.open, c.filter = true, by
-	c.up, c.down = channels.NewAssembler(limit), channels.NewAssembler(limit)
-	// Compression is a matter of each channel, too (MS-RDPBCGR 2.2.1.3.4.1).
-	c.Options &^= channels.OptionCompress
+// openChannels decides which channels the server is asked for, once it is
+// known under which grant the person comes. What a session does not begin with
+// it never gets; what its grant no longer permits passes no more.
+func (f *flow) openChannels() {
+	grant := f.visit.Decide(f.login).Grant
+	for _, c := range f.channels {
+		limit := 0
+		switch c.Name {
+		case channels.SoundName:
+			limit, c.filter = channels.MaxSound, channels.Static(&channels.Sound{})
+		case channels.DynamicName:
+			limit, c.filter = channels.MaxDynamicPDU, channels.NewDynamic(f.dynamic)
+		case channels.ClipboardName:
+			limit, c.filter, c.needs = channels.MaxClipboard, channels.NewClipboard(f.note), policy.Clipboard
+		case channels.DevicesName:
+			limit, c.filter, c.needs = channels.MaxDevices, channels.NewDevices(f.may, f.note), channels.OverDevices
+		}
+		if c.filter == nil || c.needs != 0 && (grant == nil || grant.Redirection&c.needs == 0) {
+			c.filter = nil
+			f.log.Debug("channel closed", "name", plainLine(c.Name, maxName))
+			continue
+		}
+		c.up, c.down = channels.Assemblers(c.filter, limit)
+		// Compression is a matter of each channel, too (MS-RDPBCGR 2.2.1.3.4.1).
+		c.Options &^= channels.OptionCompress
+	}
 }
 
-// The dynamic channels that need no permission (see the documents named).
-const (
-	displayControl = "Microsoft::Windows::RDS::DisplayControl" // MS-RDPEDISP: another size of the desktop
-	touchInput     = "Microsoft::Windows::RDS::Input"          // MS-RDPEI: fingers and pens
-	echo           = "ECHO"                                    // MS-RDPEECO: how long the way is
-)
+// may reports whether the grant the person is in by at this moment permits any
+// of these.
+func (f *flow) may(any policy.Redirection) bool {
+	g := f.visit.Verdict().Grant
+	return g != nil && g.Redirection&any != 0
+}
 
-// dynamic decides about a dynamic channel the server wants to open.
+// dynamicNeeds are the dynamic channels that need a permission.
+var dynamicNeeds = []struct {
+	prefix string // of the name
+	needs  policy.Redirection
+}{
+	{"AUDIO_INPUT", policy.AudioInput},                     // MS-RDPEAI
+	{"RDCamera_Device", policy.Camera},                     // MS-RDPECAM: an enumerator, and one for each device
+	{"URBDRC", policy.USB},                                 // MS-RDPEUSB
+	{"PNPDR", policy.USB},                                  // MS-RDPEPNP
+	{"FileRedirectorChannel", policy.USB},                  // likewise
+	{"Microsoft::Windows::RDS::Location", policy.Location}, // MS-RDPEL
+	{"WebAuthN_Channel", policy.WebAuthn},                  // MS-RDPEWA
+}
+
+// dynamic decides about a dynamic channel the server wants to open. Whatever
+// draws past the recorder stays closed, so does what nobody here knows.
 func (f *flow) dynamic(name string) channels.Way {
 	switch name {
-	case displayControl, touchInput, echo:
+	case channels.DisplayName:
+		return channels.Way{Open: true, Tap: channels.Display{Fits: func(w, h int) bool { return screen.CheckSize(w, h) == nil }}}
+	case channels.TouchName:
+		return channels.Way{Open: true, Tap: channels.Touch{Used: f.visit.Used}}
+	case channels.DynamicSoundName:
+		return channels.Way{Open: true, Tap: &channels.Sound{}}
+	case "ECHO": // MS-RDPEECO: how long the way is
 		return channels.Way{Open: true}
 	}
 	if name == gfx.Channel && f.native {
 		f.drawing = &pipeline{flow: f}
 		return channels.Way{Open: true, Tap: f.drawing}
 	}
+	for _, ch := range dynamicNeeds {
+		if strings.HasPrefix(name, ch.prefix) && f.may(ch.needs) {
+			f.note(recording.Event{Kind: "device", Detail: ch.needs.String() + ", " + plainLine(name, maxName)})
+			return channels.Way{Open: true, Still: func() bool { return f.may(ch.needs) }}
+		}
+	}
 	f.noteDenied("dynamic channel " + plainLine(name, maxName))
 	return channels.Way{}
 }
 
-// askedOfServer are the channels in the words of the server's side.
+// askedOfServer are the channels in the words of the server's side. One that
+// must not be used cannot be left out, since clients count on as many as they
+// asked for and die of one that is zero. So the server is asked for one of
+// another name, which stands for nothing, and what is sent on it goes nowhere.
 func (f *flow) askedOfServer() []wire.Channel {
 	asked := make([]wire.Channel, len(f.channels))
 	for i, ch := range f.channels {
 		asked[i] = ch.Channel
-		if !ch.open {
+		if ch.filter == nil {
 			asked[i].Name = fmt.Sprintf("none%d", i)
 		}
 	}
 	return asked
 }
 
-// byClient and byServer find a channel that data passes on.
-func (f *flow) byClient(id uint16) *channel {
+// open finds a channel that data passes on. One whose permission has gone
+// stays closed when it comes back: half a message is lost by then.
+func (f *flow) open(is func(*channel) bool) *channel {
 	for _, ch := range f.channels {
-		if ch.client == id && ch.open && ch.server != 0 {
-			return ch
+		if !is(ch) || ch.filter == nil || ch.server == 0 || ch.lost.Load() {
+			continue
 		}
+		if ch.needs != 0 && !f.may(ch.needs) {
+			if ch.lost.CompareAndSwap(false, true) {
+				f.noteDenied("channel " + ch.Name + ", from now on")
+			}
+			return nil
+		}
+		return ch
 	}
 	return nil
 }
 
-func (f *flow) byServer(id uint16) *channel {
+// upChannel carries what the client sends on a channel.
+func (f *flow) upChannel(id uint16, data []byte) error {
+	ch := f.open(func(ch *channel) bool { return ch.client == id })
+	if ch == nil {
+		return nil
+	}
+	step, err := ch.up.Add(data)
+	if err == nil && step.Complete {
+		step.Out, err = ch.filter.Up(step.Message)
+	}
+	if err == nil && step.Chunk != nil {
+		err = f.sent(f.toServer(ch.server, step.Chunk))
+	}
+	if err != nil {
+		return err
+	}
+	return f.pour(ch, step.Out)
+}
+
+// downChannel carries what the server sends on one.
+func (f *flow) downChannel(id uint16, data []byte) error {
+	ch := f.open(func(ch *channel) bool { return ch.server == id })
+	if ch == nil {
+		return nil // closed, or the message channel, which nobody asked for
+	}
+	step, err := ch.down.Add(data)
+	if err == nil && step.Complete {
+		step.Out, err = ch.filter.Down(step.Message)
+	}
+	if err == nil && step.Chunk != nil {
+		err = f.showOn(ch.client, step.Chunk)
+	}
+	if err != nil {
+		return err
+	}
+	return f.pour(ch, step.Out)
+}
+
+// closeChannels writes down what was not finished.
+func (f *flow) closeChannels() {
 	for _, ch := range f.channels {
-		if ch.server == id && ch.open && id != 0 {
-			return ch
+		if c, ok := ch.filter.(interface{ Close() }); ok {
+			c.Close()
 		}
 	}
-	return nil
-}
-
-// upChannel carries what the client sends on a channel, downChannel what the
-// server does.
-func (f *flow) upChannel(ch *channel, data []byte) error {
-	if ch.filter == nil {
-		return f.sent(f.toServer(ch.server, data))
-	}
-	msg, whole, err := ch.up.Add(data)
-	if err != nil || !whole {
-		return err
-	}
-	out, err := ch.filter.Up(msg)
-	if err != nil {
-		return err
-	}
-	return f.pour(ch, out)
-}
-
-func (f *flow) downChannel(ch *channel, data []byte) error {
-	if ch.filter == nil {
-		return f.showOn(ch.client, data)
-	}
-	msg, whole, err := ch.down.Add(data)
-	if err != nil || !whole {
-		return err
-	}
-	out, err := ch.filter.Down(msg)
-	if err != nil {
-		return err
-	}
-	return f.pour(ch, out)
 }
 
 // pour sends what a filter says. Both directions may do so at the same time,

@@ -3,8 +3,10 @@ package rdpentry
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/channels"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
@@ -45,12 +47,12 @@ func (p *peer) hears(channel uint16) []byte {
 		if pdu.Channel != channel {
 			continue
 		}
-		msg, ok, err := a.Add(pdu.Data)
+		got, err := a.Add(pdu.Data)
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		if ok {
-			return bytes.Clone(msg)
+		if got.Complete {
+			return bytes.Clone(got.Message)
 		}
 	}
 }
@@ -77,13 +79,130 @@ func TestTheClientNeverHearsOfADynamicChannelThatIsNotPermitted(t *testing.T) {
 	if r := c.hears(firstChannel); r[1] != 6 || !bytes.Contains(r, []byte("DisplayControl")) {
 		t.Errorf("the client hears % x", r)
 	}
-	var denied []string
-	for _, e := range g.events {
-		if e.Kind == "denied" {
-			denied = append(denied, e.Detail)
-		}
-	}
+	denied := g.kinds("denied")
 	if len(denied) != 5 || !slices.Contains(denied, "dynamic channel URBDRC") {
 		t.Errorf("written down: %q", denied)
+	}
+}
+
+// allow gives the grant permissions.
+func (g *gate) allow(r policy.Redirection) {
+	v := *g.verdict.Load()
+	grant := *v.Grant
+	grant.Redirection = r
+	v.Grant = &grant
+	g.verdict.Store(&v)
+}
+
+// kinds are the events of a kind that were written down.
+func (g *gate) kinds(kind string) (details []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range g.events {
+		if e.Kind == kind {
+			details = append(details, e.Detail)
+		}
+	}
+	return details
+}
+
+var redirected = []string{"cliprdr", "rdpdr", "rail", "remdesk"}
+
+func TestStaticChannelsAreOpenedByPermission(t *testing.T) {
+	for permitted, want := range map[policy.Redirection]string{
+		0:                               "none0 none1 none2 none3",
+		policy.Clipboard:                "cliprdr none1 none2 none3",
+		policy.Printer:                  "none0 rdpdr none2 none3",
+		policy.USB | policy.AudioInput:  "none0 none1 none2 none3",
+		policy.Clipboard | policy.Drive: "cliprdr rdpdr none2 none3",
+		policy.AllRedirections:          "cliprdr rdpdr none2 none3",
+	} {
+		t.Run(permitted.String(), func(t *testing.T) {
+			t.Parallel()
+			g := newGate(t)
+			g.allow(permitted)
+			_, s := g.withChannels(redirected...)
+			var names []string
+			for _, ch := range s.client.Channels {
+				names = append(names, ch.Name)
+			}
+			if got := strings.Join(names, " "); got != want {
+				t.Errorf("the server is asked for %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+// A session that moves to another grant keeps nothing that the other does not
+// permit.
+func TestWhatAnotherGrantDoesNotPermitIsClosed(t *testing.T) {
+	g := newGate(t)
+	g.allow(policy.Clipboard | policy.USB)
+	c, s := g.withChannels("cliprdr", "drdynvc")
+	dynamic := func(msg []byte) { s.send(frames(wire.SendDataIndication, wire.ServerUser, playedFirst+1, msg, 0)) }
+	dynamic(append([]byte{0x10, 5}, "URBDRC\x00"...))
+	c.hears(firstChannel + 1)
+	c.send(frames(wire.SendDataRequest, 1006, firstChannel+1, []byte{0x10, 5, 0, 0, 0, 0}, 0))
+	s.hears(playedFirst + 1)
+	ready := []byte{1, 0, 0, 0, 0, 0, 0, 0}
+	s.on(ready)
+	c.hears(firstChannel)
+
+	g.allow(policy.Drive)
+	s.on(ready)
+	dynamic([]byte{0x30, 5, 1, 2, 3})
+	for _, side := range []*peer{c, s.peer} { // the first they hear: nothing of the clipboard
+		channel := uint16(firstChannel + 1)
+		if side == s.peer {
+			channel = playedFirst + 1
+		}
+		if pdu := side.next(); pdu.Channel != channel || !bytes.Equal(pdu.Data[8:], []byte{0x40, 5}) {
+			t.Errorf("heard %+v", pdu)
+		}
+	}
+	g.allow(policy.AllRedirections) // what is closed stays closed
+	s.on(ready)
+	s.draw(0, 0, 8, 1)
+	if frame, err := c.side.frames.Next(); err != nil || !frame.Fast {
+		t.Errorf("the clipboard is open again: %v", err)
+	}
+	if denied := g.kinds("denied"); len(denied) != 1 || denied[0] != "channel cliprdr, from now on" {
+		t.Errorf("written down: %q", denied)
+	}
+}
+
+// What a session opened by one permission never did, it cannot do by another.
+func TestTheLoginsGrantDecidesWhatIsOpen(t *testing.T) {
+	g := newGate(t)
+	g.allow(policy.AllRedirections)
+	g.decide = func(string) policy.Verdict {
+		v := *g.verdict.Load()
+		v.Grant = &policy.Grant{ID: "2"}
+		return v
+	}
+	_, s := g.withChannels("cliprdr")
+	if name := s.client.Channels[0].Name; name != "none0" {
+		t.Errorf("the server is asked for %s", name)
+	}
+}
+
+func TestALongMessagePassesInOrderBesideOthers(t *testing.T) {
+	g := newGate(t)
+	g.allow(policy.Clipboard)
+	c, s := g.withChannels("cliprdr")
+	picture := make([]byte, 300_000)
+	for i := range picture {
+		picture[i] = byte(i)
+	}
+	c.on(append([]byte{2, 0, 0, 0, 36, 0, 0, 0, 8, 0, 0, 0}, make([]byte, 32)...))
+	c.on(append([]byte{5, 0, 1, 0, 0xe0, 0x93, 4, 0}, picture...))
+	s.on([]byte{1, 0, 0, 0, 0, 0, 0, 0})
+	s.hears(playedFirst)
+	if got := s.hears(playedFirst); !bytes.Equal(got[8:], picture) {
+		t.Errorf("%d bytes arrive", len(got))
+	}
+	c.hears(firstChannel)
+	if noted := g.kinds("clipboard"); len(noted) != 1 || noted[0] != "nobody asked for it" {
+		t.Errorf("written down: %q", noted)
 	}
 }

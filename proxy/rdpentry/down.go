@@ -76,10 +76,7 @@ func (f *flow) downFrame(frame wire.Frame) error {
 	if pdu.Channel == f.serverIO {
 		return f.downIO(pdu.Data)
 	}
-	if ch := f.byServer(pdu.Channel); ch != nil {
-		return f.downChannel(ch, pdu.Data)
-	}
-	return nil // a channel that is closed, or the message channel, which nobody asked for
+	return f.downChannel(pdu.Channel, pdu.Data)
 }
 
 // downIO carries what comes over the I/O channel: licensing until the server

@@ -12,9 +12,9 @@
 //
 // The server is not dialled before the person was decided about, with the
 // login the client sends it; who is denied reads why in a window. Graphics the
-// recorder cannot undo are negotiated away. Of the virtual channels sound
-// passes, and the dynamic ones that need no permission: another size of the
-// desktop, touch and echo.
+// recorder cannot undo are negotiated away. Of the virtual channels those pass
+// that need no permission (sound, which is not recorded, another size of the
+// desktop, touch, echo) and those the grant permits; see package channels.
 //
 // It is no RDP server of its own: nothing is drawn here but a few words. The
 // appliance calls [Entry.Serve] for every intercepted flow on an RDP port.
@@ -235,6 +235,7 @@ func (f *flow) leave() {
 		f.server.close()
 	}
 	f.goroutines.Wait()
+	f.closeChannels()
 	if f.desktop != nil {
 		if err := f.desktop.close(f.cause); err != nil {
 			f.log.Error("recording not closed", "error", err)

@@ -35,7 +35,7 @@ func TestTheTwoSidesHaveNumbersAndSettingsOfTheirOwn(t *testing.T) {
 	if early := s.client.Core.Early(); early&wire.EarlyGraphics != 0 || s.client.Core.Depth() != 24 {
 		t.Errorf("the server is told early flags %#x, depth %d", early, s.client.Core.Depth())
 	}
-	if names := []string{s.client.Channels[0].Name, s.client.Channels[1].Name}; names[0] == "cliprdr" || names[1] != sound {
+	if names := []string{s.client.Channels[0].Name, s.client.Channels[1].Name}; names[0] == "cliprdr" || names[1] != "rdpsnd" {
 		t.Errorf("the server is asked for the channels %q", names)
 	}
 	confirm := s.begin(c)
@@ -46,17 +46,23 @@ func TestTheTwoSidesHaveNumbersAndSettingsOfTheirOwn(t *testing.T) {
 		t.Errorf("the server is told of drawing orders % x", o[orderSupport:orderSupport+32])
 	}
 
-	// What is said on a channel that is closed goes nowhere, either way.
+	// What is said on a channel that is closed goes nowhere, either way; of
+	// sound, nothing else than what sound is.
+	confirmed, wave := []byte{5, 0, 4, 0, 1, 0, 1, 0}, []byte{13, 0, 4, 0, 1, 2, 3, 4}
 	for _, ch := range []uint16{firstChannel, firstChannel + 1} {
-		c.send(wire.MCS{Kind: wire.SendDataRequest, User: 1006, Channel: ch, Data: []byte("up")}.Frame())
+		for _, msg := range [][]byte{{99, 0, 0, 0}, confirmed} {
+			c.send(frames(wire.SendDataRequest, 1006, ch, msg, 0))
+		}
 	}
-	if got := s.next(); got.Channel != playedFirst+1 || string(got.Data) != "up" || got.User != playedUser {
+	if got := s.next(); got.Channel != playedFirst+1 || !bytes.Equal(got.Data[8:], confirmed) || got.User != playedUser {
 		t.Errorf("the server heard %+v, want what was said about sound", got)
 	}
 	for _, ch := range []uint16{playedFirst, playedFirst + 1} {
-		s.send(wire.MCS{Kind: wire.SendDataIndication, User: wire.ServerUser, Channel: ch, Data: []byte("down")}.Frame())
+		for _, msg := range [][]byte{{99, 0, 0, 0}, wave} {
+			s.send(frames(wire.SendDataIndication, wire.ServerUser, ch, msg, 0))
+		}
 	}
-	if got := c.next(); got.Channel != firstChannel+1 || string(got.Data) != "down" {
+	if got := c.next(); got.Channel != firstChannel+1 || !bytes.Equal(got.Data[8:], wave) {
 		t.Errorf("the client heard %+v, want what was said about sound", got)
 	}
 	if g.admitted[0] != "ideo" || len(g.admitted) != 1 {

@@ -18,7 +18,7 @@ import (
 // A fuzzed flow has two peers that take everything and say nothing.
 func fuzzedFlow(f *testing.F) func(t *testing.T) *flow {
 	g := &gate{t: f}
-	g.verdict.Store(&policy.Verdict{Person: &policy.Person{}, Server: &policy.Server{}, Grant: &policy.Grant{}})
+	g.verdict.Store(&policy.Verdict{Person: &policy.Person{}, Server: &policy.Server{}, Grant: &policy.Grant{Redirection: policy.AllRedirections}})
 	g.decide = func(string) policy.Verdict { return g.Verdict() }
 	// A recording is made for many flows: making one costs a hundred times what
 	// is tried.
@@ -54,7 +54,8 @@ func fuzzedFlow(f *testing.F) func(t *testing.T) *flow {
 		fl.desktop = &desktopTap{writer: w, screen: s, depth: 24}
 		fl.data.Core = make(wire.Core, 216)
 		fl.serverIO, fl.us, fl.user = playedIO, playedUser, 1006
-		fl.channels = fl.channelsFor([]wire.Channel{{Name: "cliprdr"}, {Name: sound}, {Name: "drdynvc"}})
+		fl.channels = channelsFor([]wire.Channel{{Name: "cliprdr"}, {Name: "rdpsnd"}, {Name: "drdynvc"}, {Name: "rdpdr"}})
+		fl.openChannels()
 		for i, ch := range fl.channels {
 			ch.server = playedFirst + uint16(i)
 		}

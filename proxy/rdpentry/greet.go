@@ -76,7 +76,7 @@ func (f *flow) meet() error {
 	if f.data, err = wire.ParseClientData(data); err != nil {
 		return err
 	}
-	f.channels = f.channelsFor(f.data.Channels)
+	f.channels = channelsFor(f.data.Channels)
 	f.user = firstChannel + uint16(len(f.channels))
 	answer := wire.ServerData{Version: serverVersion, Requested: f.request.Protocols, IO: clientIO}
 	for _, ch := range f.channels {

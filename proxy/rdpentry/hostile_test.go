@@ -236,7 +236,7 @@ func TestAServerThatTakesNoInputIsLeft(t *testing.T) {
 	g := newGate(t)
 	c := g.enterWith(quick(), usual())
 	g.accept(certificate(t)).begin(c)
-	much := wire.MCS{Kind: wire.SendDataRequest, User: 1006, Channel: firstChannel + 1, Data: make([]byte, 1<<14)}.Frame()
+	much := frames(wire.SendDataRequest, 1006, firstChannel+1, append([]byte{5, 0, 4, 0}, make([]byte, 1<<14)...), 0)
 	for c.side.write(much) == nil { // the server's own buffers first
 	}
 	if err := g.end(); !errors.Is(err, policy.ServerLeft) {

@@ -60,7 +60,7 @@ func (p *peer) updates(n int) int {
 // What a client has typed and the server has not taken by the end stays here.
 func TestNothingIsTypedASecondAfterTheEnd(t *testing.T) {
 	g, c, s := inside(t)
-	piece := wire.MCS{Kind: wire.SendDataRequest, User: 1006, Channel: firstChannel + 1, Data: make([]byte, wire.MaxData)}.Frame()
+	piece := frames(wire.SendDataRequest, 1006, firstChannel+1, append([]byte{5, 0, 4, 0}, make([]byte, 1<<14)...), 0) // a sound was played
 	sent := int64(0)
 	for { // until the server, who does not read, has the gate wait
 		c.side.raw.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))

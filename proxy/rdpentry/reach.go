@@ -150,6 +150,7 @@ func (f *flow) joinServer() error {
 		unwanted |= wire.EarlyGraphics
 	}
 	d.Core.SetEarly(d.Core.Early() &^ unwanted)
+	f.openChannels()
 	d.Channels = f.askedOfServer()
 	if err := f.server.write(wire.ConnectInitial(d.Bytes(f.extended))); err != nil {
 		return err

@@ -71,10 +71,7 @@ func (f *flow) upFrame(frame wire.Frame) error {
 	if pdu.Channel == clientIO {
 		return f.upIO(pdu.Data)
 	}
-	if ch := f.byClient(pdu.Channel); ch != nil {
-		return f.upChannel(ch, pdu.Data)
-	}
-	return nil
+	return f.upChannel(pdu.Channel, pdu.Data)
 }
 
 // upIO carries what goes over the I/O channel: licensing before the desktop is

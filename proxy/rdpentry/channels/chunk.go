@@ -1,7 +1,8 @@
 // Package channels knows what goes over the virtual channels of RDP, and lets
 // pass what may: the chunks of static channels (MS-RDPBCGR 2.2.6), and on them
-// dynamic channels (MS-RDPEDYC), each as a filter that is given whole messages
-// and says what is sent on instead.
+// dynamic channels (MS-RDPEDYC), the clipboard (MS-RDPECLIP), devices (MS-RDPEFS),
+// sound (MS-RDPEA), the size of the desktop (MS-RDPEDISP), each as a filter that
+// is given messages and says what is sent on instead.
 //
 // It decides nothing: whoever carries the session, [rdpentry], tells each
 // filter what is permitted, and sends what the filter says. It knows no
@@ -32,6 +33,22 @@ type Filter interface {
 	Down(msg []byte) (Out, error) // from the server
 }
 
+// Static is the filter of a static channel that is looked into as a dynamic
+// one would be.
+func Static(t Tap) Filter { return static{t} }
+
+type static struct{ tap Tap }
+
+func (s static) Up(msg []byte) (Out, error) {
+	to, err := s.tap.Up(msg)
+	return Out{Server: to}, err
+}
+
+func (s static) Down(msg []byte) (Out, error) {
+	to, err := s.tap.Down(msg)
+	return Out{Client: to}, err
+}
+
 // The flags of a chunk (MS-RDPBCGR 2.2.6.1.1).
 const (
 	chunkFirst = 0x01
@@ -56,59 +73,119 @@ const chunkLen = 1600
 // said (MCS limits it), but not without end.
 const maxChunk = 1 << 14
 
+// A Fate is what becomes of a message of which the first chunk has come.
+type Fate int
+
+const (
+	Whole   Fate = iota // it is put together for the filter
+	Through             // its chunks pass on one by one: nobody looks into it
+	Dropped             // nothing of it passes
+)
+
+// A Beginner is a filter that lets long messages pass without putting them
+// together. It is told what the first chunk holds and how long the message is
+// to be.
+type Beginner interface {
+	BeginUp(head []byte, total int) (Fate, Out, error)
+	BeginDown(head []byte, total int) (Fate, Out, error)
+}
+
 // An Assembler puts the messages of one direction of a static channel
 // together. It holds no more than its limit, and no more than was sent.
 type Assembler struct {
 	limit int
+	begin func(head []byte, total int) (Fate, Out, error) // nil: all are put together
 	whole []byte
 	total int
+	have  int
+	fate  Fate
 	open  bool // a message has begun
 }
 
-// NewAssembler returns one that takes messages up to a length.
+// NewAssembler returns one that puts messages up to a length together.
 func NewAssembler(limit int) *Assembler { return &Assembler{limit: limit} }
 
-// Add takes a chunk with its header and returns the message it completes, if
-// it does. The message is good until the next call.
-func (a *Assembler) Add(chunk []byte) (msg []byte, ok bool, err error) {
+// Assemblers are those of both directions for a filter.
+func Assemblers(f Filter, limit int) (up, down *Assembler) {
+	up, down = NewAssembler(limit), NewAssembler(limit)
+	if b, ok := f.(Beginner); ok {
+		up.begin, down.begin = b.BeginUp, b.BeginDown
+	}
+	return up, down
+}
+
+// A Step is what a chunk leads to. What it holds is good until the next.
+type Step struct {
+	Complete bool
+	Message  []byte // where Complete
+	Chunk    []byte // to be passed on as it is, or nil
+	Out      Out    // what the filter has to say to a message that begins
+}
+
+// Add takes a chunk with its header, which it may change.
+func (a *Assembler) Add(chunk []byte) (s Step, err error) {
 	c := wire.Read(chunk)
 	total, flags := c.U32(), c.U32()
 	if err := c.End("a chunk of a virtual channel"); err != nil {
-		return nil, false, err
+		return s, err
 	}
 	body := c.Rest()
-	switch first := flags&chunkFirst != 0; {
+	first, last := flags&chunkFirst != 0, flags&chunkLast != 0
+	switch {
 	case flags&chunkCompressed != 0:
-		return nil, false, malformed("a compressed chunk, though nobody said it could be undone")
+		return s, malformed("a compressed chunk, though nobody said it could be undone")
 	case flags&chunkPaused != 0 && len(body) == 0:
-		return nil, false, nil
+		return s, nil
 	case len(body) > maxChunk:
-		return nil, false, malformed("a chunk of %d bytes", len(body))
+		return s, malformed("a chunk of %d bytes", len(body))
 	case first == a.open:
-		return nil, false, malformed("the chunks of a message are out of order")
-	case int64(total) > int64(a.limit):
-		return nil, false, malformed("a message of %d bytes on a virtual channel", total)
+		return s, malformed("the chunks of a message are out of order")
 	case first:
-		a.total, a.whole = int(total), a.whole[:0]
+		if err := a.start(body, total, &s); err != nil {
+			return s, err
+		}
 	case a.total != int(total):
-		return nil, false, malformed("a message of %d bytes that becomes one of %d", a.total, total)
+		return s, malformed("a message of %d bytes that becomes one of %d", a.total, total)
 	}
-	last := flags&chunkLast != 0
-	if n := len(a.whole) + len(body); n > a.total || last && n != a.total {
-		return nil, false, malformed("%d bytes of a message of %d", n, a.total)
+	a.have += len(body)
+	if a.have > a.total || last && a.have != a.total {
+		return s, malformed("%d bytes of a message of %d", a.have, a.total)
 	}
-	if a.open = !last; last && len(a.whole) == 0 {
-		return body, true, nil
+	a.open = !last
+	switch a.fate {
+	case Whole:
+		a.add(body, first && last, &s)
+		s.Complete = last
+	case Through:
+		binary.LittleEndian.PutUint32(chunk[4:], flags&(chunkFirst|chunkLast|chunkShow))
+		s.Chunk = chunk
+	}
+	return s, nil
+}
+
+// start is for the first chunk of a message.
+func (a *Assembler) start(body []byte, total uint32, s *Step) (err error) {
+	a.total, a.have, a.fate, a.whole = int(total), 0, Whole, a.whole[:0]
+	if a.begin != nil {
+		if a.fate, s.Out, err = a.begin(body, a.total); err != nil {
+			return err
+		}
+	}
+	if a.fate == Whole && a.total > a.limit {
+		return malformed("a message of %d bytes on a virtual channel", total)
+	}
+	return nil
+}
+
+// add puts a part to the message; one that is all of it is not copied.
+func (a *Assembler) add(body []byte, all bool, s *Step) {
+	if s.Message = body; all {
+		return
 	}
 	a.whole = append(a.whole, body...)
-	if !last {
-		return nil, false, nil
-	}
-	msg = a.whole
-	if cap(a.whole) > kept {
+	if s.Message = a.whole; a.have == a.total && cap(a.whole) > kept {
 		a.whole = nil
 	}
-	return msg, true, nil
 }
 
 // kept is how large a buffer is kept for the next message.

@@ -1,0 +1,460 @@
+package channels
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
+	"github.com/pawelmojski/inside/proxy/recording"
+)
+
+// ClipboardName is the static channel of the clipboard.
+const ClipboardName = "cliprdr"
+
+// MaxClipboard is the longest message of the clipboard's that is put together:
+// lists of formats and of files. Contents are as long as they are.
+const MaxClipboard = 4 << 20
+
+// Clipboard follows what goes through the clipboard (MS-RDPECLIP) and writes
+// down its kind and size, both ways, before it is sent on; of files each name
+// and how much of it. Contents are looked at by nobody. Lists of files that
+// would be put elsewhere than where they are dropped are refused
+// (CVE-2019-0887).
+type Clipboard struct {
+	note func(recording.Event)
+
+	mu             sync.Mutex
+	client, server clipper
+}
+
+// A clipper is one side: what it offers, and what it was asked for.
+type clipper struct {
+	upload  bool // what it gives goes to the server
+	long    bool // it knows names of formats of any length
+	formats map[uint32]string
+	asked   []string // kinds the other side wants, the oldest first
+	files   []*clipFile
+	locked  map[uint32][]*clipFile // lists that the other side keeps
+	parts   map[uint32]*clipFile   // by the stream the other side asked for them with
+}
+
+// A clipFile is a file one side offers.
+type clipFile struct {
+	name  string
+	size  uint64 // as the list said
+	moved uint64
+}
+
+// What is kept of a hostile side.
+const (
+	maxFormats = 1024
+	maxAsked   = 16
+	maxLocked  = 8
+	maxParts   = 1024
+)
+
+// NewClipboard returns a filter that notes what passes. note may be called by
+// both directions at the same time.
+func NewClipboard(note func(recording.Event)) *Clipboard {
+	c := &Clipboard{note: note, client: clipper{upload: true}}
+	for _, side := range []*clipper{&c.client, &c.server} {
+		side.locked, side.parts = map[uint32][]*clipFile{}, map[uint32]*clipFile{}
+	}
+	return c
+}
+
+// The messages of MS-RDPECLIP 2.2.1.
+const (
+	clipMonitorReady    = 1
+	clipFormatList      = 2
+	clipListResponse    = 3
+	clipDataRequest     = 4
+	clipDataResponse    = 5
+	clipTempDirectory   = 6
+	clipCapabilities    = 7
+	clipContentsRequest = 8
+	clipContents        = 9
+	clipLock            = 10
+	clipUnlock          = 11
+
+	clipOK         = 1
+	clipFail       = 2
+	clipASCII      = 4
+	clipHeader     = 8
+	clipLongNames  = 2   // CB_USE_LONG_FORMAT_NAMES
+	clipRange      = 2   // FILECONTENTS_RANGE
+	clipDescriptor = 592 // CLIPRDR_FILEDESCRIPTOR
+)
+
+// A clipMessage is the head of any.
+type clipMessage struct {
+	kind, flags uint16
+	body        []byte // as much as is there
+	length      int    // of the whole body
+}
+
+func parseClip(b []byte, total int) (clipMessage, error) {
+	c := wire.Read(b)
+	m := clipMessage{kind: c.U16(), flags: c.U16()}
+	n := c.U32()
+	m.body = c.Rest()
+	if err := c.End("a message of the clipboard"); err != nil {
+		return m, err
+	}
+	if int64(n) > int64(total-clipHeader) {
+		return m, malformed("a message of the clipboard has %d bytes, not %d", total, n)
+	}
+	m.length = int(n)
+	m.body = m.body[:min(len(m.body), m.length)]
+	return m, nil
+}
+
+// BeginUp and BeginDown implement [Beginner].
+func (c *Clipboard) BeginUp(head []byte, total int) (Fate, Out, error) {
+	return c.begin(&c.client, head, total)
+}
+
+func (c *Clipboard) BeginDown(head []byte, total int) (Fate, Out, error) {
+	return c.begin(&c.server, head, total)
+}
+
+// begin passes contents through, once they are written down.
+func (c *Clipboard) begin(from *clipper, head []byte, total int) (Fate, Out, error) {
+	if total <= chunkLen {
+		return Whole, Out{}, nil
+	}
+	m, err := parseClip(head, total)
+	if err != nil {
+		return Dropped, Out{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case m.kind == clipContents && len(m.body) >= 4:
+		c.contents(from, m)
+		return Through, Out{}, nil
+	case m.kind != clipDataResponse:
+		return Whole, Out{}, nil
+	case !from.filesAsked():
+		c.data(from, m)
+		return Through, Out{}, nil
+	case total > MaxClipboard:
+		from.answered()
+		c.note(recording.Event{Kind: "denied", Detail: fmt.Sprintf("clipboard: a list of %d files", m.length/clipDescriptor)})
+		return Dropped, c.towards(from, clipNo), nil
+	}
+	return Whole, Out{}, nil
+}
+
+// clipNo is the answer that there is nothing to be had.
+var clipNo = []byte{clipDataResponse, 0, clipFail, 0, 0, 0, 0, 0}
+
+// towards sends on what comes from one side.
+func (c *Clipboard) towards(from *clipper, msg []byte) Out {
+	if from.upload {
+		return Out{Server: [][]byte{msg}}
+	}
+	return Out{Client: [][]byte{msg}}
+}
+
+// Up and Down implement [Filter].
+func (c *Clipboard) Up(msg []byte) (Out, error)   { return c.pass(&c.client, &c.server, msg) }
+func (c *Clipboard) Down(msg []byte) (Out, error) { return c.pass(&c.server, &c.client, msg) }
+
+func (c *Clipboard) pass(from, to *clipper, msg []byte) (Out, error) {
+	m, err := parseClip(msg, len(msg))
+	if err != nil {
+		return Out{}, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch m.kind {
+	case clipMonitorReady, clipListResponse, clipTempDirectory:
+	case clipCapabilities:
+		from.long = longNames(m.body)
+	case clipFormatList:
+		err = c.offer(from, m, from.long && to.long)
+	case clipDataRequest:
+		err = to.ask(m.body)
+	case clipDataResponse:
+		if from.filesAsked() {
+			return c.list(from, m, msg)
+		}
+		c.data(from, m)
+	case clipContentsRequest:
+		err = to.askContents(m.body)
+	case clipContents:
+		if len(m.body) < 4 {
+			return Out{}, malformed("contents of a file without a number")
+		}
+		c.contents(from, m)
+	case clipLock, clipUnlock:
+		err = to.lock(m)
+	default:
+		return Out{}, nil
+	}
+	if err != nil {
+		return Out{}, err
+	}
+	return c.towards(from, msg), nil
+}
+
+// longNames reads the general capability set.
+func longNames(body []byte) bool {
+	c := wire.Read(body)
+	sets := c.U16()
+	c.U16()
+	for range min(sets, 16) {
+		kind, n := c.U16(), int(c.U16())
+		set := wire.Read(c.Take(n - 4))
+		set.U32() // version
+		if flags := set.U32(); kind == 1 {
+			return flags&clipLongNames != 0
+		}
+	}
+	return false
+}
+
+// offer takes a list of formats: what was there before is there no more.
+func (c *Clipboard) offer(from *clipper, m clipMessage, long bool) error {
+	from.formats = map[uint32]string{}
+	c.left(from)
+	r := wire.Read(m.body)
+	for len(r.Rest()) > 0 && len(from.formats) < maxFormats {
+		id := r.U32()
+		switch {
+		case long:
+			rest := r.Rest()
+			n := 0
+			for n+1 < len(rest) && (rest[n] != 0 || rest[n+1] != 0) {
+				n += 2
+			}
+			from.formats[id] = wire.Text(r.Take(n))
+			r.Take(2)
+		case m.flags&clipASCII != 0:
+			name, _, _ := strings.Cut(string(r.Take(32)), "\x00")
+			from.formats[id] = name
+		default:
+			from.formats[id] = wire.Text(r.Take(32))
+		}
+		if err := r.End("a list of formats"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ask notes that the other side wants one of them.
+func (s *clipper) ask(body []byte) error {
+	r := wire.Read(body)
+	id := r.U32()
+	if len(s.asked) >= maxAsked {
+		return malformed("%d formats of the clipboard are asked for at once", len(s.asked)+1)
+	}
+	s.asked = append(s.asked, kindOf(id, s.formats[id]))
+	return r.End("a request for the clipboard")
+}
+
+// answered is the kind of the data that come next.
+func (s *clipper) answered() string {
+	if len(s.asked) == 0 {
+		return "nobody asked for it"
+	}
+	kind := s.asked[0]
+	s.asked = s.asked[1:]
+	return kind
+}
+
+// fileList is the format of a list of files; the files themselves are asked
+// for one by one.
+const fileList = "FileGroupDescriptorW"
+
+func (s *clipper) filesAsked() bool { return len(s.asked) > 0 && s.asked[0] == fileList }
+
+// data writes down what is about to pass.
+func (c *Clipboard) data(from *clipper, m clipMessage) {
+	kind := from.answered()
+	if m.flags&clipFail == 0 && m.length > 0 {
+		c.note(from.event("clipboard", "", kind, uint64(m.length)))
+	}
+}
+
+func (s *clipper) event(kind, path, detail string, n uint64) recording.Event {
+	e := recording.Event{Kind: kind, Op: "download", Path: path, Detail: detail, Out: int64(n)}
+	if s.upload {
+		e.Op, e.In, e.Out = "upload", e.Out, 0
+	}
+	return e
+}
+
+// kindOf says a format in a word.
+func kindOf(id uint32, name string) string {
+	switch {
+	case name == fileList:
+		return name
+	case name == "HTML Format" || name == "text/html":
+		return "html"
+	case name == "Rich Text Format":
+		return "rich text"
+	case name == "PNG" || name == "JFIF" || strings.HasPrefix(name, "image/"):
+		return "picture"
+	case strings.HasPrefix(name, "text/plain") || name == "UTF8_STRING":
+		return "text"
+	case name != "":
+		return "format " + name
+	}
+	switch id {
+	case 1, 7, 13: // CF_TEXT, CF_OEMTEXT, CF_UNICODETEXT
+		return "text"
+	case 2, 3, 6, 8, 9, 14, 17: // bitmaps, metafiles, TIFF, palette
+		return "picture"
+	case 11, 12: // CF_RIFF, CF_WAVE
+		return "sound"
+	case 15: // CF_HDROP
+		return "file names"
+	case 16:
+		return "locale"
+	}
+	return fmt.Sprintf("format %d", id)
+}
+
+// list takes a list of files.
+func (c *Clipboard) list(from *clipper, m clipMessage, msg []byte) (Out, error) {
+	from.answered()
+	if m.flags&clipFail != 0 {
+		return c.towards(from, msg), nil
+	}
+	r := wire.Read(m.body)
+	n := int64(r.U32())
+	if n*clipDescriptor != int64(len(r.Rest())) {
+		return Out{}, malformed("a list of %d files has %d bytes", n, len(m.body))
+	}
+	c.left(from)
+	for range n {
+		d := wire.Read(r.Take(clipDescriptor))
+		d.Take(64)
+		high, low := d.U32(), d.U32()
+		name, sound := pathOf(d.Take(520))
+		if !sound || name == "" || strings.Contains(name, ":") || isSeparator(rune(name[0])) {
+			from.files = nil
+			c.note(recording.Event{Kind: "denied", Path: name, Detail: "clipboard: a file that is to lie elsewhere"})
+			return c.towards(from, clipNo), nil
+		}
+		from.files = append(from.files, &clipFile{name: name, size: uint64(high)<<32 | uint64(low)})
+	}
+	c.note(from.event("clipboard", "", fmt.Sprintf("names of %d files", n), uint64(m.length)))
+	return c.towards(from, msg), nil
+}
+
+// askContents notes which file the other side wants a part of.
+func (s *clipper) askContents(body []byte) error {
+	r := wire.Read(body)
+	stream, index, flags := r.U32(), r.U32(), r.U32()
+	r.U64() // where
+	r.U32() // how much
+	if err := r.End("a request for a part of a file"); err != nil {
+		return err
+	}
+	files := s.files
+	if len(r.Rest()) >= 4 {
+		if kept, ok := s.locked[r.U32()]; ok {
+			files = kept
+		}
+	}
+	if flags&clipRange == 0 {
+		delete(s.parts, stream)
+		return nil
+	}
+	if len(s.parts) >= maxParts {
+		return malformed("%d parts of files are asked for at once", len(s.parts)+1)
+	}
+	f := &clipFile{name: fmt.Sprintf("file %d of the clipboard", index), size: 1} // of a list that is there no more
+	if int64(index) < int64(len(files)) {
+		f = files[index]
+	}
+	s.parts[stream] = f
+	return nil
+}
+
+// contents counts a part of a file. What a file has all of is written down at
+// once, the rest when it is left.
+func (c *Clipboard) contents(from *clipper, m clipMessage) {
+	stream := binary.LittleEndian.Uint32(m.body)
+	f := from.parts[stream]
+	delete(from.parts, stream)
+	n := uint64(m.length - 4)
+	switch {
+	case m.flags&clipFail != 0, n == 0, f == nil && n <= 8: // what was asked for was its size
+	case f == nil:
+		c.note(from.event("file", "", "clipboard, a part of a file nobody asked for", n))
+	default:
+		if f.moved += n; f.size > 0 && f.moved >= f.size {
+			c.note(from.event("file", f.name, "clipboard", f.moved))
+			f.moved = 0
+		}
+	}
+}
+
+// left writes down of which files only a part has passed, or nobody knows
+// whether it was all, when something else is offered.
+func (c *Clipboard) left(from *clipper) {
+	for _, f := range from.files {
+		if f.moved > 0 {
+			c.note(from.event("file", f.name, "clipboard, a part of it", f.moved))
+			f.moved = 0
+		}
+	}
+	from.files = nil
+}
+
+// lock keeps a list of files, or lets it go.
+func (s *clipper) lock(m clipMessage) error {
+	r := wire.Read(m.body)
+	id := r.U32()
+	if err := r.End("a lock of the clipboard"); err != nil {
+		return err
+	}
+	if m.kind == clipUnlock {
+		delete(s.locked, id)
+	} else if len(s.locked) < maxLocked {
+		s.locked[id] = s.files
+	}
+	return nil
+}
+
+// Close writes down what has not come to its end.
+func (c *Clipboard) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, side := range []*clipper{&c.client, &c.server} {
+		c.left(side)
+		for _, side.files = range side.locked {
+			c.left(side)
+		}
+	}
+}
+
+// pathOf reads a path in UTF-16 as one side gives it to the other, and reports
+// whether it stays below where it is put: no step upwards, no other path
+// behind a NUL.
+func pathOf(b []byte) (path string, sound bool) {
+	for len(b) >= 2 && b[len(b)-1] == 0 && b[len(b)-2] == 0 {
+		b = b[:len(b)-2]
+	}
+	path = wire.Text(b)
+	for i := 0; i+1 < len(b); i += 2 {
+		if b[i] == 0 && b[i+1] == 0 {
+			return path, false
+		}
+	}
+	for part := range strings.FieldsFuncSeq(path, isSeparator) {
+		if strings.TrimRight(part, " ") == ".." {
+			return path, false
+		}
+	}
+	return path, true
+}
+
+func isSeparator(r rune) bool { return r == '\\' || r == '/' }
