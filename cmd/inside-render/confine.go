@@ -25,6 +25,12 @@ var limits = []struct {
 	{unix.RLIMIT_AS, "memory", 16 << 30},
 }
 
+// Everything below is given up by the thread main runs on, which must be the
+// first: the signal that insided has the kernel send when it dies itself is
+// that thread's (prctl(2), PR_SET_PDEATHSIG), and a program that is started by
+// another thread goes on without it.
+func init() { runtime.LockOSThread() }
+
 // confinedEnv says to the program that confine ran it again.
 const confinedEnv = "INSIDE_RENDER_CONFINED"
 
@@ -47,11 +53,13 @@ func confine(recording, folder string) error {
 			return fmt.Errorf("limit of %s: %w", l.what, err)
 		}
 	}
-	runtime.LockOSThread()
 	// Whoever waits for a video gives way to whoever waits for a key press.
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 19); err != nil {
 		return fmt.Errorf("priority: %w", err)
 	}
+	// Where memory runs out a video can be made again, sessions cannot. It is no
+	// reason not to make it that this cannot be said, as where /proc is read-only.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0)
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}

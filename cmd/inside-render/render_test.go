@@ -43,6 +43,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "confined":
 		confinedChild()
+	case "starter":
+		startRender()
 	}
 }
 
@@ -456,6 +458,50 @@ func TestWhatFailsLeavesNothing(t *testing.T) {
 	}
 }
 
+// startRender starts the program as insided does, and waits for it.
+func startRender() {
+	os.Setenv(childEnv, "render")
+	c := exec.Command("/proc/self/exe", os.Args[1:]...)
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if err := c.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// When the gate is killed, nothing of a rendering goes on without it.
+func TestNobodyRendersForAGateThatIsGone(t *testing.T) {
+	path, _ := record(t, 640, 480, func(d *desk) { d.page(); time.Sleep(time.Minute) })
+	tools, dir := t.TempDir(), t.TempDir()
+	// It never reads, so that the program waits for it.
+	must(t, os.WriteFile(filepath.Join(tools, "ffmpeg"), []byte("#!/bin/sh\necho $PPID $$ >"+dir+"/pids\nexec sleep 60\n"), 0o700))
+	c := render(t, "--output", filepath.Join(dir, "v.mp4"), path)
+	c.Env = append(c.Env, "PATH="+tools+":/usr/bin:/bin", childEnv+"=starter")
+	must(t, c.Start())
+	var pids []string
+	wait := func(what string, ok func() bool) {
+		t.Helper()
+		for began := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatal(what)
+			}
+		}
+	}
+	wait("the encoder does not start", func() bool {
+		b, _ := os.ReadFile(filepath.Join(dir, "pids"))
+		pids = strings.Fields(string(b))
+		return len(pids) == 2 && bytes.HasSuffix(b, []byte("\n"))
+	})
+	must(t, c.Process.Kill())
+	c.Wait()
+	for i, who := range []string{"inside-render", "ffmpeg"} {
+		wait(who+" goes on", func() bool {
+			state, err := os.ReadFile("/proc/" + pids[i] + "/stat")
+			return err != nil || bytes.Contains(state, []byte(") Z ")) // dead, and nobody asks for it
+		})
+	}
+}
+
 // confinedChild gives everything up and says what it still can.
 func confinedChild() {
 	defer os.Exit(0)
@@ -476,6 +522,8 @@ func confinedChild() {
 	}
 	fmt.Println("change:", os.WriteFile(filepath.Join(folder, "..", "neighbour", "secret"), nil, 0o600))
 	fmt.Println("video:", os.WriteFile(filepath.Join(folder, "video"), nil, 0o600))
+	score, _ := os.ReadFile("/proc/self/oom_score_adj")
+	fmt.Printf("oom score: %s", score)
 	fmt.Println("signal:", syscall.Kill(os.Getppid(), 0))
 }
 
@@ -503,7 +551,7 @@ func TestTheProgramAndItsChildrenHaveNoNetworkNoPrivilegesAndNoFiles(t *testing.
 			}
 		}
 	}
-	for _, want := range []string{"socket: permission denied", "NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "not permitted"} {
+	for _, want := range []string{"socket: permission denied", "NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "not permitted", "oom score: 500"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("%q is not in %s", want, out)
 		}
