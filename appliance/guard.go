@@ -30,7 +30,7 @@ func rulesOf(i *config.Intercept) netfilter.Config {
 	}
 	for _, e := range []netfilter.Entry{
 		{Name: string(policy.SSH), Ports: i.SSHPorts, Listen: sshListen},
-		{Name: string(policy.RDP), Ports: i.RDPPorts, Listen: rdpListen},
+		{Name: string(policy.RDP), Ports: i.RDPPorts, Listen: rdpListen, NoUDP: true},
 	} {
 		if len(e.Ports) > 0 {
 			rules.Entries = append(rules.Entries, e)

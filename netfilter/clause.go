@@ -96,9 +96,15 @@ func address(which string, p netip.Prefix) clause {
 	return c
 }
 
-func tcpDport(r portRange) clause {
-	c := clause{"tcp dport " + r.String(), []expr.Any{
-		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
+func tcpDport(r portRange) clause { return dport(r, unix.IPPROTO_TCP, "tcp") }
+
+func udpDport(r portRange) clause { return dport(r, unix.IPPROTO_UDP, "udp") }
+
+// dport matches the destination port, which lies at the same place in both
+// protocols.
+func dport(r portRange, number byte, name string) clause {
+	c := clause{name + " dport " + r.String(), []expr.Any{
+		meta(expr.MetaKeyL4PROTO), is([]byte{number}),
 		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 	}}
 	first, last := binaryutil.BigEndian.PutUint16(r.first), binaryutil.BigEndian.PutUint16(r.last)

@@ -24,6 +24,7 @@ type Entry struct {
 	Name   string // "ssh"
 	Ports  []uint16
 	Listen uint16
+	NoUDP  bool // its protocol would go on by UDP to the same ports, around the gate: that is dropped
 }
 
 // Other is what happens to traffic from people to protected addresses that is
@@ -109,7 +110,7 @@ func checkedEntries(entries []Entry) ([]Entry, error) {
 			}
 			owner[p] = e.Name
 		}
-		checked = append(checked, Entry{Name: e.Name, Ports: ports, Listen: e.Listen})
+		checked = append(checked, Entry{Name: e.Name, Ports: ports, Listen: e.Listen, NoUDP: e.NoUDP})
 	}
 	if len(owner) == 0 {
 		return nil, errors.New("no entry has a port: name at least one, such as 22 for ssh")
@@ -138,6 +139,17 @@ func (c Config) ports() []uint16 {
 	var all []uint16
 	for _, e := range c.Entries {
 		all = append(all, e.Ports...)
+	}
+	return unique(all)
+}
+
+// udpPorts returns those that nobody may reach by UDP, sorted.
+func (c Config) udpPorts() []uint16 {
+	var all []uint16
+	for _, e := range c.Entries {
+		if e.NoUDP {
+			all = append(all, e.Ports...)
+		}
 	}
 	return unique(all)
 }

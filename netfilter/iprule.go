@@ -32,7 +32,8 @@ type ipRule struct {
 	pref   uint32
 	iif    string
 	to     netip.Prefix // guard only
-	tcp    portRange    // guard only; none is everything
+	ports  portRange    // guard only; none is everything
+	proto  uint32       // of the ports
 }
 
 func desiredIPRules(c Config, egress []string) []ipRule {
@@ -52,7 +53,10 @@ func desiredIPRules(c Config, egress []string) []ipRule {
 					continue
 				}
 				for _, ports := range ranges(c.ports()) {
-					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, tcp: ports})
+					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, ports: ports, proto: unix.IPPROTO_TCP})
+				}
+				for _, ports := range ranges(c.udpPorts()) {
+					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, ports: ports, proto: unix.IPPROTO_UDP})
 				}
 			}
 		}
@@ -74,11 +78,14 @@ func (r ipRule) String() string {
 		return s + fmt.Sprintf(" fwmark 0x%08x/0x%08x lookup %d", markBit, markBit, routeTable)
 	}
 	s += " to " + r.to.String()
-	if r.tcp != (portRange{}) {
-		s += " ipproto tcp dport " + r.tcp.String()
+	if r.ports != (portRange{}) {
+		s += fmt.Sprintf(" ipproto %s dport %s", guarded[r.proto], r.ports)
 	}
 	return s + " prohibit"
 }
+
+// guarded are the protocols whose ports a guard may name.
+var guarded = map[uint32]string{unix.IPPROTO_TCP: "tcp", unix.IPPROTO_UDP: "udp"}
 
 // The actions of a routing rule (linux/fib_rules.h).
 const (
@@ -108,10 +115,10 @@ func (r ipRule) encode() []nl.NetlinkRequestData {
 		msg.Dst_len = byte(r.to.Bits())
 		data = append(data, nl.NewRtAttr(nl.FRA_DST, r.to.Addr().AsSlice()))
 	}
-	if r.tcp != (portRange{}) {
+	if r.ports != (portRange{}) {
 		data = append(data,
-			nl.NewRtAttr(nl.FRA_IP_PROTO, []byte{unix.IPPROTO_TCP}),
-			nl.NewRtAttr(nl.FRA_DPORT_RANGE, append(native16(r.tcp.first), native16(r.tcp.last)...)))
+			nl.NewRtAttr(nl.FRA_IP_PROTO, []byte{byte(r.proto)}),
+			nl.NewRtAttr(nl.FRA_DPORT_RANGE, append(native16(r.ports.first), native16(r.ports.last)...)))
 	}
 	return data
 }
@@ -135,7 +142,7 @@ func decodeIPRule(b []byte) (r ipRule, ours bool) {
 		return r, false
 	}
 	r.family = family(msg.Family)
-	var mark, mask, table, proto uint32
+	var mark, mask, table uint32
 	to := make([]byte, r.family.loopback().BitLen()/8)
 	for typ, v := range attributes(b[unix.SizeofRtMsg:]) {
 		switch typ {
@@ -152,12 +159,12 @@ func decodeIPRule(b []byte) (r ipRule, ours bool) {
 		case nl.FRA_DST:
 			to = v
 		case nl.FRA_IP_PROTO:
-			proto = number(v)
+			r.proto = number(v)
 		case nl.FRA_DPORT_RANGE:
 			if len(v) < 4 {
 				return r, false
 			}
-			r.tcp = portRange{binary.NativeEndian.Uint16(v), binary.NativeEndian.Uint16(v[2:])}
+			r.ports = portRange{binary.NativeEndian.Uint16(v), binary.NativeEndian.Uint16(v[2:])}
 		case fraDportMask: // since Linux 6.15
 			if number(v) != 0xffff {
 				return r, false
@@ -178,9 +185,10 @@ func decodeIPRule(b []byte) (r ipRule, ours bool) {
 	case r.iif == "":
 		return r, false
 	case r.pref == prefDeliver && msg.Type == actToTable:
-		return r, mark == markBit && mask == markBit && table == routeTable && msg.Dst_len == 0 && proto == 0 && r.tcp == portRange{}
+		return r, mark == markBit && mask == markBit && table == routeTable && msg.Dst_len == 0 && r.proto == 0 && r.ports == portRange{}
 	case r.pref == prefGuard && msg.Type == actProhibit:
-		return r, r.to.IsValid() && mark == 0 && (proto == unix.IPPROTO_TCP) == (r.tcp != portRange{})
+		known := guarded[r.proto] != ""
+		return r, r.to.IsValid() && mark == 0 && known == (r.ports != portRange{}) && (known || r.proto == 0)
 	}
 	return r, false
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 )
 
@@ -25,8 +26,9 @@ func TestAnIPRuleIsReadAsItWasWritten(t *testing.T) {
 			addr, _ := netip.AddrFromSlice(raw)
 			r.to = netip.PrefixFrom(addr, rapid.IntRange(0, addr.BitLen()).Draw(t, "bits")).Masked()
 			if rapid.Bool().Draw(t, "ports") {
-				r.tcp.first = rapid.Uint16Range(1, 65535).Draw(t, "first")
-				r.tcp.last = rapid.Uint16Range(r.tcp.first, 65535).Draw(t, "last")
+				r.ports.first = rapid.Uint16Range(1, 65535).Draw(t, "first")
+				r.ports.last = rapid.Uint16Range(r.ports.first, 65535).Draw(t, "last")
+				r.proto = rapid.SampledFrom([]uint32{unix.IPPROTO_TCP, unix.IPPROTO_UDP}).Draw(t, "proto")
 			}
 		}
 		if got, ours := decodeIPRule(wire(r)); !ours || got != r {
@@ -70,7 +72,7 @@ func TestOutermostPrefixesCoverTheSameAndDoNotOverlap(t *testing.T) {
 // crash the gate of today.
 func FuzzNetlinkBytes(f *testing.F) {
 	f.Add(wire(ipRule{family: v4, pref: prefDeliver, iif: "c0"}), []byte{})
-	f.Add(wire(ipRule{family: v6, pref: prefGuard, iif: "c0", to: netip.MustParsePrefix("fd30::/64"), tcp: portRange{22, 23}}), []byte{8, 0, 1, 0x80, 1, 2, 3, 4})
+	f.Add(wire(ipRule{family: v6, pref: prefGuard, iif: "c0", to: netip.MustParsePrefix("fd30::/64"), ports: portRange{22, 23}, proto: unix.IPPROTO_UDP}), []byte{8, 0, 1, 0x80, 1, 2, 3, 4})
 	f.Add([]byte{4, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0}, []byte{36, 0, 0, 0, 15, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 3, 0, 'n', 'f', 't', 0})
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		decodeIPRule(a)

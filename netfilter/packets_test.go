@@ -110,23 +110,26 @@ func TestOtherPortsAndProtocolsPassOrAreRefusedAsTheConfigSays(t *testing.T) {
 		other Other
 		want  map[string]string
 	}{
-		{Forward, map[string]string{"tcp 2222": "server", "udp": "answer", "icmp": "answer", "port 22": "gate"}},
-		{Drop, map[string]string{"tcp 2222": "connection refused", "udp": "refused or silent", "icmp": "silent", "port 22": "gate"}},
+		{Forward, map[string]string{"tcp 2222": "server", "udp": "answer", "udp 3389": "refused or silent", "icmp": "answer", "port 22": "gate"}},
+		{Drop, map[string]string{"tcp 2222": "connection refused", "udp": "refused or silent", "udp 3389": "refused or silent", "icmp": "silent", "port 22": "gate"}},
 	} {
 		t.Run(string(c.other), func(t *testing.T) {
 			t.Parallel()
 			lab := nettest.For(t, nettest.Options{})
 			serveNames(t, lab.Backend, ":22")
 			serveNames(t, lab.Backend, ":2222")
-			echoUDP(t, lab.Backend)
+			echoUDP(t, lab.Backend, ":3388")
+			echoUDP(t, lab.Backend, ":3389")
 			cfg := config()
 			cfg.Other = c.other
+			cfg.Entries = append(cfg.Entries, Entry{Name: "rdp", Ports: []uint16{3389}, Listen: 7389, NoUDP: true})
 			g := openGate(t, lab, cfg)
 			for _, host := range []string{"10.30.0.140", "fd30::140"} {
 				for what, got := range map[string]string{
 					"tcp 2222": kindOf(exchange(t, lab.Client, net.JoinHostPort(host, "2222"))),
 					"port 22":  kindOf(exchange(t, lab.Client, net.JoinHostPort(host, "22"))),
-					"udp":      askUDP(t, lab.Client, net.JoinHostPort(host, "3389")),
+					"udp":      askUDP(t, lab.Client, net.JoinHostPort(host, "3388")),
+					"udp 3389": askUDP(t, lab.Client, net.JoinHostPort(host, "3389")),
 					"icmp":     ping(t, lab.Client, host),
 				} {
 					expect(t, host+" "+what, got, c.want[what])
@@ -143,8 +146,11 @@ func TestOtherPortsAndProtocolsPassOrAreRefusedAsTheConfigSays(t *testing.T) {
 				if got := exchange(t, lab.Client, net.JoinHostPort(host, "2222")); c.other == Drop && !strings.HasPrefix(got, "dial: ") {
 					t.Errorf("%s port 2222 past the guard: %s", host, got)
 				}
-				if got := askUDP(t, lab.Client, net.JoinHostPort(host, "3389")); c.other == Drop && got != "refused or silent" {
+				if got := askUDP(t, lab.Client, net.JoinHostPort(host, "3388")); c.other == Drop && got != "refused or silent" {
 					t.Errorf("%s UDP past the guard: %s", host, got)
+				}
+				if got := askUDP(t, lab.Client, net.JoinHostPort(host, "3389")); got != "refused or silent" {
+					t.Errorf("%s UDP to a port of RDP past the guard: %s", host, got)
 				}
 			}
 		})
@@ -160,11 +166,11 @@ func kindOf(said string) string {
 	return who
 }
 
-func echoUDP(t *testing.T, ns *nettest.Namespace) {
+func echoUDP(t *testing.T, ns *nettest.Namespace, addr string) {
 	t.Helper()
 	var conn net.PacketConn
 	err := ns.Do(func() (err error) {
-		conn, err = net.ListenPacket("udp", ":3389")
+		conn, err = net.ListenPacket("udp", addr)
 		return err
 	})
 	if err != nil {

@@ -257,7 +257,7 @@ ip rule add pref 900 from 203.0.113.0/24 lookup main
 ip rule add pref 910 to 203.0.113.0/24 prohibit
 ip rule add pref 900 iif b0 fwmark 0x2000000/0x3000000 lookup 2600
 ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup main
-ip -6 rule add pref 910 iif c0 to fd30::/64 ipproto udp dport 53 prohibit
+ip -6 rule add pref 910 iif c0 to fd30::/64 ipproto udp sport 53 prohibit
 ip route add 203.0.113.7 dev b0 table 2600
 `
 

@@ -84,6 +84,9 @@ func protected(c Config, f family) chain {
 			ch.add(e.Name+" is refused while the gate is away", tcpDport(ports), counter(), reset())
 		}
 	}
+	for _, ports := range ranges(c.udpPorts()) {
+		ch.add("no way around the gate by UDP", udpDport(ports), counter(), drop())
+	}
 	if c.Other == Drop {
 		ch.add("other TCP ports are refused", tcp(), counter(), reset())
 		ch.add("other protocols are refused", counter(), prohibited())
@@ -135,6 +138,9 @@ func around(c Config) chain {
 		for _, ports := range ranges(c.ports()) {
 			ch.add("no way around the gate", address("daddr", p), tcpDport(ports), counter(), drop())
 		}
+		for _, ports := range ranges(c.udpPorts()) {
+			ch.add("no way around the gate by UDP", address("daddr", p), udpDport(ports), counter(), drop())
+		}
 	}
 	return ch
 }
@@ -155,7 +161,7 @@ func input(c Config) chain {
 	return ch
 }
 
-// A portRange is a range of TCP ports, both ends included; the zero value is
+// A portRange is a range of ports, both ends included; the zero value is
 // none.
 type portRange struct{ first, last uint16 }
 

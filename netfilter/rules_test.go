@@ -35,7 +35,7 @@ func goldens() map[string]Config {
 			"fd30::/64", "fd30::/16", "2001:db8::1/128", "8000::/1"),
 		Entries: []Entry{
 			{Name: "ssh", Ports: []uint16{2222, 22, 23}, Listen: 7022},
-			{Name: "rdp", Ports: []uint16{3389}, Listen: 7389},
+			{Name: "rdp", Ports: []uint16{3389, 3390}, Listen: 7389, NoUDP: true},
 			{Name: "http", Listen: 7080},
 		},
 		Other: Forward, Source: Client,
