@@ -321,7 +321,7 @@ func TestAHostileDesktopIsNotFeltByItsNeighbour(t *testing.T) {
 		t.Fatalf("the neighbour does not get in: %v", err)
 	}
 	neighbour := h.live(1)[0]
-	const window = 3 * time.Second
+	const window = 2 * time.Second
 	time.Sleep(window)
 	alone := seen.take()
 	size := h.resident()

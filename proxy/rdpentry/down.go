@@ -3,6 +3,7 @@ package rdpentry
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
@@ -18,6 +19,12 @@ func (f *flow) down() error {
 		}
 		if err := f.pass(frame); err != nil {
 			return err
+		}
+		if pause := f.desktop.work.owed(time.Now()); pause > 0 {
+			select {
+			case <-f.over:
+			case <-time.After(pause):
+			}
 		}
 	}
 }

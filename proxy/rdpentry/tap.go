@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"sync/atomic"
+	"time"
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/bulk"
@@ -32,6 +33,7 @@ type desktopTap struct {
 	bulk     bulk.Decompressor
 	whole    []byte // the fragments of an update so far
 	fragment bool   // and more are to come
+	work     work
 
 	label   screen.Picture  // the notice that stands over the desktop
 	covered image.Rectangle // where
@@ -185,6 +187,8 @@ func (t *desktopTap) update(kind int, data []byte) error {
 		if err := t.affordable(bitmaps); err != nil {
 			return err
 		}
+		began := time.Now()
+		defer func() { t.work.done(time.Since(began)) }()
 		for _, b := range bitmaps {
 			if err := t.screen.Draw(b); err != nil {
 				return fmt.Errorf("%w: %w", errUnrecordable, err)
