@@ -16,12 +16,12 @@ import (
 const readingTime = 30 * time.Second
 
 // turnAway tells the person why they are refused, unless it was they who gave
-// up, or nobody sits there.
+// up, or nobody sits there any more.
 func (f *flow) turnAway(ctx context.Context, r *proxy.Refusal) {
 	if f.server != nil {
 		f.server.close()
 	}
-	if errors.Is(r, errGivenUp) || errors.Is(r, errDawdled) {
+	if errors.Is(r, errGivenUp) || errors.Is(r, errLeft) || errors.Is(r, errDawdled) {
 		f.client.hangUp(f.farewell(pageShare, wire.ErrorDenied), lastWords/2)
 		return
 	}
