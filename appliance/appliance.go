@@ -308,6 +308,11 @@ func (a *Appliance) forbidden(dest netip.AddrPort) bool {
 	return a.gate != nil && a.gate.Forbidden(dest) != ""
 }
 
+// dialByItself connects to a server in nobody's name.
+func (a *Appliance) dialByItself(ctx context.Context, dest netip.AddrPort) (net.Conn, error) {
+	return a.gate.Dial(ctx, dest, netip.AddrPort{})
+}
+
 // dial connects to the server a flow dialled.
 func (a *Appliance) dial(ctx context.Context, f policy.Flow) (net.Conn, error) {
 	return a.gate.Dial(ctx, f.Dest, f.Client)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"time"
@@ -29,6 +30,7 @@ type House struct {
 	Keys     Keys
 	Vault    *Vault
 	Errands  Errands
+	Dial     func(ctx context.Context, dest netip.AddrPort) (net.Conn, error) // the gate's own way to a server; nil on a tower
 	Notary   *Notary
 	Records  *os.Root // YYYY/MM/DD/SESSION
 	Renders  *Renders // nil: no videos are made here

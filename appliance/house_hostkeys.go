@@ -131,12 +131,18 @@ func publicKeys(text []byte) ([]ssh.PublicKey, error) {
 
 // sshAddress finds the address of a server whose keys are meant.
 func (h *House) sshAddress(server, address string) (*policy.Server, netip.AddrPort, error) {
+	return h.addressOf(server, address, policy.SSH)
+}
+
+// addressOf finds the address of a server that is meant, with the port of the
+// protocol unless it says one.
+func (h *House) addressOf(server, address string, protocol policy.Protocol) (*policy.Server, netip.AddrPort, error) {
 	none := netip.AddrPort{}
 	s, err := h.serverNamed(server)
 	if err != nil {
 		return nil, none, err
 	}
-	port := h.portOf(s, policy.SSH)
+	port := h.portOf(s, protocol)
 	if address == "" {
 		if !s.Prefix.IsSingleIP() {
 			return nil, none, invalid("name one with --address, such as --address "+s.Prefix.Addr().Next().String(),

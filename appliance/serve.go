@@ -64,6 +64,9 @@ func (a *Appliance) house() *House {
 		Live: a.live, Keys: a.hostKeys, Vault: a.vault, Errands: a, Notary: a.notary, Records: a.records.root, Renders: a.renders, Now: a.clock.now, Bus: a.news,
 		Numbers: a.metrics, Lookout: a.lookout,
 	}
+	if a.gate != nil {
+		h.Dial = a.dialByItself
+	}
 	if a.cfg.Intercept != nil {
 		h.Protect, h.SSHPorts, h.RDPPorts = a.cfg.Intercept.Protect, a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts
 	}

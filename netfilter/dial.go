@@ -12,7 +12,7 @@ import (
 )
 
 // Dial connects to a server: with Source Client in the name of the client's
-// address, else from the gateway's own. A forbidden destination is refused
+// address where there is a client, else from the gateway's own. A forbidden destination is refused
 // here too, whoever forgot to ask.
 func (g *Gate) Dial(ctx context.Context, to, client netip.AddrPort) (*net.TCPConn, error) {
 	if why := g.Forbidden(to); why != "" {
@@ -20,7 +20,7 @@ func (g *Gate) Dial(ctx context.Context, to, client netip.AddrPort) (*net.TCPCon
 	}
 	d := net.Dialer{}
 	d.SetMultipathTCP(false)
-	if g.Config().Source == Client {
+	if g.Config().Source == Client && client.IsValid() {
 		from := client.Addr().Unmap()
 		if from.Is4() != to.Addr().Unmap().Is4() {
 			return nil, fmt.Errorf("dial %s as %s: addresses of two families", to, from)

@@ -38,6 +38,7 @@ type House interface {
 	Audit
 	Vitals
 	Credentials
+	RDPLooks
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

@@ -27,6 +27,7 @@ var routes = slices.Concat(
 	videoRoutes,
 	approvalRoutes,
 	graphicsRoutes,
+	rdpRoutes,
 )
 
 var personRoutes = []route{

@@ -232,6 +232,10 @@ func calls() map[string]func(context.Context, House) error {
 		"Recording[abcd 2 {Follow:true}]": func(ctx context.Context, h House) error {
 			return bodies(h.Recording(ctx, "abcd", 2, Following{true}))
 		},
+		"LookAtRDP[x {Address:10.0.0.1}]": func(ctx context.Context, h House) error {
+			_, err := h.LookAtRDP(ctx, "x", HostKeyFilter{"10.0.0.1"})
+			return err
+		},
 		"Explain[{Person:x Server:y Login: Protocol: From: At:2026-12-24 10:00:00.000123 +0000 UTC}]": func(ctx context.Context, h House) error {
 			_, err := h.Explain(ctx, Question{Person: "x", Server: "y", At: at})
 			return err

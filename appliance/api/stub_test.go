@@ -190,6 +190,9 @@ func (s *stub) Recordings(ctx context.Context, id string) ([]Recording, error) {
 func (s *stub) Recording(ctx context.Context, id string, channel int, f Following) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "Recording", id, channel, f))
 }
+func (s *stub) LookAtRDP(ctx context.Context, server string, f HostKeyFilter) (RDPLook, error) {
+	return RDPLook{}, s.saw(ctx, "LookAtRDP", server, f)
+}
 func (s *stub) Explain(ctx context.Context, q Question) (Explanation, error) {
 	return Explanation{}, s.saw(ctx, "Explain", q)
 }

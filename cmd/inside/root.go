@@ -78,7 +78,7 @@ gate is, INSIDE_TOKEN_FILE where the token is.
 		c.tokenCommand(), c.eventsCommand(),
 		c.entriesCommand(), c.searchCommand(), c.exportCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(),
 		c.credentialCommand(), c.caCommand(),
-		c.alertsCommand(),
+		c.alertsCommand(), c.doctorCommand(),
 		c.auditCommand(),
 		c.generateCommand(),
 	)
