@@ -174,6 +174,10 @@ func TestAServerThatShowsAnotherCertificateIsRefused(t *testing.T) {
 		t.Errorf("entry %+v, want host-key-changed with the new key", e)
 	}
 
+	if out, err := h.tryInside("doctor", "rdp", "test-ssh-server", "--address", nettest.BackendIP4.String()); err == nil || !strings.Contains(out, "NOT the pinned one") {
+		t.Errorf("the doctor says (%v)\n%s", err, out)
+	}
+
 	// Until an admin says that the change is meant.
 	at := netip.AddrPortFrom(nettest.BackendIP4, 3389).String()
 	if out := h.inside("server", "host-key", "show", "test-ssh-server", "--address", at); !strings.Contains(out, "x509-spki") {
