@@ -43,6 +43,11 @@ func (h *House) AskVideo(ctx context.Context, session string, v api.NewVideo) (a
 	if _, live := h.Live.Sessions()[se.ID]; live {
 		return api.Video{}, conflict(fmt.Sprintf("inside session kill %.8s, or wait until it ends", se.ID), "session %.8s still runs: a video is made of a recording that has ended", se.ID)
 	}
+	if _, missing := dir.Lstat(videoName); h.Renders != nil && (v.Anew || missing != nil) {
+		if err := h.Renders.Room(); err != nil { // it would wait, perhaps for ever
+			return api.Video{}, api.NewProblem(api.CodeUnavailable, fmt.Sprintf("no video is made: %v", err), "inside status")
+		}
+	}
 	r, err := h.Store.AskRender(ctx, api.By(ctx), se, h.Now(), v.Anew)
 	if err != nil {
 		return api.Video{}, asProblem(err, "")

@@ -159,10 +159,11 @@ func TestVideosMakeRoomForRecordings(t *testing.T) {
 	if _, err := h.Records.Lstat(filepath.Join(folder(se), desktop.Name)); err != nil {
 		t.Errorf("the recording: %v", err)
 	}
-	must[api.Video](t)(h.AskVideo(ctx, string(se.ID), api.NewVideo{}))
-	if v := must[api.Video](t)(h.Video(ctx, string(se.ID))); v.State != "queued" {
-		t.Errorf("on a full disk it is %+v", v)
+	if v, err := h.AskVideo(ctx, string(se.ID), api.NewVideo{}); codeOf(err) != api.CodeUnavailable || !strings.Contains(err.Error(), "the disk is full") {
+		t.Errorf("on a full disk it is %+v, %v", v, err)
 	}
+	must[store.Render](t)(h.Store.AskRender(ctx, "root", se, time.Now(), false)) // before it was full
+	h.Renders.Wake()
 	fill(nil)
 	h.Renders.Wake()
 	awaitVideo(t, h, ctx, se.ID, "its end", func(v api.Video) bool { return v.State == "done" })

@@ -49,7 +49,7 @@ func (c *cli) awaitVideo(ctx context.Context, v api.Video) (api.Video, error) {
 	shown := isFile && !c.json && term.IsTerminal(int(file.Fd()))
 	last := ""
 	for v.State == "queued" || v.State == "running" {
-		said := "waiting for other videos"
+		said := "waiting for other videos, or for room on the disk"
 		if v.State == "running" {
 			said = fmt.Sprintf("making the video: %d %%", int(v.Progress*100))
 		}
