@@ -61,6 +61,9 @@ func (s *Surfaces) draw(b []byte) error {
 		return nil
 	}
 	w, h := d.at.Dx(), d.at.Dy()
+	if !s.spend(d.at.Size()) {
+		return ErrTooMuch
+	}
 	switch d.codec {
 	case codecUncompressed:
 		if len(d.data) < 4*w*h {
@@ -109,6 +112,9 @@ func (s *Surfaces) video(f *surface, d drawing) error {
 	}
 	for _, r := range v.Parts {
 		r = r.Intersect(f.bounds()).Intersect(image.Rect(0, 0, frame.W, frame.H))
+		if !s.spend(r.Size()) {
+			break
+		}
 		for y := r.Min.Y; y < r.Max.Y; y++ {
 			for x := r.Min.X; x < r.Max.X; x++ {
 				f.pix[y*f.w+x] = frame.colour(x, y)
@@ -174,6 +180,9 @@ func (s *Surfaces) hide(f *surface, codec uint16, why error, places ...image.Rec
 	w, words := s.Output.Words(name)
 	for _, r := range places {
 		r = r.Intersect(f.bounds())
+		if !s.spend(r.Size()) {
+			break
+		}
 		for y := r.Min.Y; y < r.Max.Y; y++ {
 			row := words[y*w%len(words):][:w]
 			out := f.pix[y*f.w : (y+1)*f.w]

@@ -27,8 +27,8 @@ const Channel = "Microsoft::Windows::RDS::Graphics"
 var (
 	// ErrMalformed says that bytes are no graphics.
 	ErrMalformed = errors.New("not graphics")
-	// ErrTooMuch says that a server wants more memory than it may have.
-	ErrTooMuch = errors.New("graphics take more memory than they may")
+	// ErrTooMuch says that a server wants more memory or work than it may have.
+	ErrTooMuch = errors.New("graphics take more memory or work than they may")
 )
 
 func malformed(format string, args ...any) error {

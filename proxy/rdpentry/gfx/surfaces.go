@@ -16,6 +16,10 @@ const (
 	mostSurfaces = 1 << 12
 	mostSide     = 1 << 14
 	mostDamage   = 16
+
+	// mostDrawn is how many pixels one transmission may draw: a message of some
+	// bytes can fill or copy a whole surface thousands of times.
+	mostDrawn = 1 << 27
 )
 
 // An Output is the desktop that surfaces are mapped to.
@@ -40,6 +44,7 @@ type Surfaces struct {
 	cache   map[uint16]tile
 	pixels  int // of all surfaces
 	cached  int // pixels of the cache
+	left    int // pixels that the messages at hand may still draw
 	framed  bool
 	streams Streams
 	decoder codec.Decoder
@@ -76,11 +81,14 @@ func (e NotShown) Error() string {
 // Apply draws what messages say; what cannot be shown is shown in words. It
 // returns where the output was drawn on. After an error no more is to be drawn.
 func (s *Surfaces) Apply(messages []byte) (drawn []image.Rectangle, err error) {
-	s.drawn = nil
+	s.drawn, s.left = nil, mostDrawn
 	for len(messages) > 0 {
 		m, rest, err := next(messages)
 		if err == nil {
 			err = s.message(m)
+		}
+		if err == nil && s.left < 0 {
+			err = ErrTooMuch
 		}
 		if err != nil {
 			return s.drawn, err
@@ -91,6 +99,12 @@ func (s *Surfaces) Apply(messages []byte) (drawn []image.Rectangle, err error) {
 		s.flush()
 	}
 	return s.drawn, nil
+}
+
+// spend reports whether so much may still be drawn.
+func (s *Surfaces) spend(size image.Point) bool {
+	s.left -= size.X * size.Y
+	return s.left >= 0
 }
 
 // hidden tells of something that is not shown.
@@ -158,7 +172,7 @@ func (s *Surfaces) create(b []byte) error {
 		return err
 	}
 	s.remove(id)
-	if s.pixels+w*h > mostPixels || len(s.of) >= mostSurfaces {
+	if s.pixels+w*h > mostPixels || len(s.of) >= mostSurfaces || !s.spend(image.Pt(w, h)) {
 		return ErrTooMuch
 	}
 	if s.of == nil {
@@ -220,7 +234,7 @@ func (s *Surfaces) flush() {
 	for _, id := range slices.Sorted(maps.Keys(s.of)) {
 		f := s.of[id]
 		for _, d := range f.damage {
-			if f.mapped {
+			if f.mapped && s.spend(d.Size()) {
 				s.Output.Show(d.Add(f.at), f.pix[d.Min.Y*f.w+d.Min.X:], f.w)
 				s.drawn = append(s.drawn, d.Add(f.at))
 			}
@@ -238,12 +252,15 @@ func (s *Surfaces) fill(b []byte) error {
 	if len(b) < 8*n {
 		return malformed("%d rectangles in %d bytes", n, len(b))
 	}
+	if f == nil {
+		return nil
+	}
 	for i := range n {
 		r, err := rectangle(b[8*i:])
 		if err != nil {
 			return err
 		}
-		if f != nil {
+		if r = r.Intersect(f.bounds()); s.spend(r.Size()) {
 			f.fill(r, colour)
 		}
 	}
@@ -251,7 +268,6 @@ func (s *Surfaces) fill(b []byte) error {
 }
 
 func (f *surface) fill(r image.Rectangle, colour uint32) {
-	r = r.Intersect(f.bounds())
 	for y := r.Min.Y; y < r.Max.Y; y++ {
 		row := f.pix[y*f.w+r.Min.X : y*f.w+r.Max.X]
 		for i := range row {
@@ -289,7 +305,9 @@ func (s *Surfaces) copy(b []byte) error {
 		return err
 	}
 	for _, p := range ps {
-		to.put(from.tile, r, p)
+		if s.spend(r.Intersect(from.bounds()).Size()) {
+			to.put(from.tile, r, p)
+		}
 	}
 	return nil
 }
@@ -303,7 +321,7 @@ func (s *Surfaces) keep(b []byte) error {
 	}
 	s.evict(slot)
 	r = r.Intersect(f.bounds())
-	if r.Empty() {
+	if r.Empty() || !s.spend(r.Size()) {
 		return nil
 	}
 	return s.store(slot, f.cut(r))
@@ -343,7 +361,9 @@ func (s *Surfaces) paste(b []byte) error {
 		return err
 	}
 	for _, p := range ps {
-		f.put(t, t.bounds(), p)
+		if s.spend(image.Pt(t.w, t.h)) {
+			f.put(t, t.bounds(), p)
+		}
 	}
 	return nil
 }
