@@ -79,13 +79,14 @@ func noFiles(recording, folder string) error {
 	return nil
 }
 
-// allow adds a path, if it is there, to what is left.
+// allow adds a path to what is left, if it is there and this user may go there
+// at all.
 func allow(set int, path string, access uint64) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) || path == "" || path == "-" {
+	switch {
+	case path == "", path == "-", errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EACCES):
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
 	defer unix.Close(fd)
