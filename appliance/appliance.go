@@ -39,7 +39,7 @@ type Appliance struct {
 	webhook  *webhook // nil: nobody is told
 	records  *records
 	hostKeys *hostKeys
-	certs    *certificates
+	certs    *Certificates
 	vault    *Vault
 	accounts accounts
 	guesses  guesses
@@ -91,7 +91,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if a.notary, err = OpenNotary(filepath.Join(a.cfg.Paths.State, "keys"), a.cfg.Gate.Name, a.store, a.records.root, a.clock.now, a.log); err != nil {
 		return err
 	}
-	if a.certs, err = openCertificates(filepath.Join(a.cfg.Paths.State, "keys"), a.store, a.cfg.Gate.Name, a.clock); err != nil {
+	if a.certs, err = OpenCertificates(filepath.Join(a.cfg.Paths.State, "keys"), a.store, a.cfg.Gate.Name, a.clock.now); err != nil {
 		return err
 	}
 	a.ledger = newLedger(a.store, a.metrics, a.log)

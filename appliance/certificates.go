@@ -19,24 +19,32 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/pawelmojski/inside/store"
 )
 
-// certificates keeps both sides of the promise that a server keeps its face in
+// Certificates keeps both sides of the promise that a server keeps its face in
 // RDP: the certificates the gate shows in a server's name, files under
 // keys/rdp, signed by an authority of the gate's own that can be given to
-// clients, and the servers' own public keys, pinned in the store.
-type certificates struct {
+// clients or imported by an admin, and the servers' own public keys, pinned in
+// the store.
+type Certificates struct {
 	root  *os.Root
 	store *store.Store
 	gate  string
-	now   moments
+	now   func() time.Time
 
 	mu  sync.Mutex
-	own map[netip.AddrPort]*tls.Certificate
+	own map[netip.AddrPort]ownCertificate
+}
+
+// An ownCertificate is what the gate shows for a server.
+type ownCertificate struct {
+	*tls.Certificate
+	imported bool
 }
 
 // keyTypeRDP is what stands in the store for the public key of a server's
@@ -56,8 +64,9 @@ const (
 // made to last as long as the gate.
 const leafLife = 10 * 365 * 24 * time.Hour
 
-func openCertificates(dir string, s *store.Store, gate string, now moments) (*certificates, error) {
-	dir = filepath.Join(dir, "rdp")
+// OpenCertificates opens the folder rdp below the gate's keys.
+func OpenCertificates(keys string, s *store.Store, gate string, now func() time.Time) (*Certificates, error) {
+	dir := filepath.Join(keys, "rdp")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("certificates: %w", err)
 	}
@@ -65,29 +74,80 @@ func openCertificates(dir string, s *store.Store, gate string, now moments) (*ce
 	if err != nil {
 		return nil, fmt.Errorf("certificates: %w", err)
 	}
-	return &certificates{root: root, store: s, gate: gate, now: now, own: map[netip.AddrPort]*tls.Certificate{}}, nil
+	return &Certificates{root: root, store: s, gate: gate, now: now, own: map[netip.AddrPort]ownCertificate{}}, nil
 }
 
 // Own implements rdpentry.Certificates.
-func (c *certificates) Own(ctx context.Context, dest netip.AddrPort) (*tls.Certificate, error) {
+func (c *Certificates) Own(ctx context.Context, dest netip.AddrPort, name string) (cert *tls.Certificate, imported bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cert, ok := c.own[dest]; ok {
-		return cert, nil
+	if own, ok := c.own[dest]; ok {
+		return own.Certificate, own.imported, nil
 	}
-	cert, err := c.load(dest)
+	own := ownCertificate{imported: true}
+	if own.Certificate, err = c.load(importedName(dest)); errors.Is(err, fs.ErrNotExist) {
+		own.imported = false
+		own.Certificate, err = c.load(leafName(dest))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
-		cert, err = c.issue(dest)
+		own.Certificate, err = c.issue(dest, name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("certificate for %s: %w", dest, err)
+		return nil, false, fmt.Errorf("certificate for %s: %w", dest, err)
 	}
-	c.own[dest] = cert
-	return cert, nil
+	c.own[dest] = own
+	return own.Certificate, own.imported, nil
+}
+
+// Import makes a server's own certificate and private key, both in PEM, the
+// ones the gate shows for it, so that no client notices anything. The
+// certificate the gate made for it is kept, for when this one is dropped.
+func (c *Certificates) Import(dest netip.AddrPort, cert *tls.Certificate) error {
+	if !dest.IsValid() {
+		return errors.New("a certificate is imported for one address")
+	}
+	var text []byte
+	for _, der := range cert.Certificate {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		return err
+	}
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	defer clear(text)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.own, dest)
+	return c.save(importedName(dest), text)
+}
+
+// Drop undoes Import, and reports whether there was anything to undo.
+func (c *Certificates) Drop(dest netip.AddrPort) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.own, dest)
+	err := c.root.Remove(importedName(dest))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Authority is the certificate of what signs for servers, to be given to
+// clients.
+func (c *Certificates) Authority() (*x509.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	authority, err := c.authority()
+	if err != nil {
+		return nil, err
+	}
+	return authority.Leaf, nil
 }
 
 // Pinned implements rdpentry.Certificates.
-func (c *certificates) Pinned(ctx context.Context, dest netip.AddrPort) ([][]byte, error) {
+func (c *Certificates) Pinned(ctx context.Context, dest netip.AddrPort) ([][]byte, error) {
 	rows, err := c.store.HostKeys(ctx, dest)
 	if err != nil {
 		return nil, err
@@ -102,8 +162,8 @@ func (c *certificates) Pinned(ctx context.Context, dest netip.AddrPort) ([][]byt
 }
 
 // Pin implements rdpentry.Certificates.
-func (c *certificates) Pin(ctx context.Context, dest netip.AddrPort, key []byte) error {
-	return c.store.PinHostKey(ctx, store.HostKey{Addr: dest, Type: keyTypeRDP, Key: key, Pinned: c.now.now(), By: "first-sight"})
+func (c *Certificates) Pin(ctx context.Context, dest netip.AddrPort, key []byte) error {
+	return c.store.PinHostKey(ctx, store.HostKey{Addr: dest, Type: keyTypeRDP, Key: key, Pinned: c.now(), By: "first-sight"})
 }
 
 func leafName(dest netip.AddrPort) string {
@@ -113,21 +173,25 @@ func leafName(dest netip.AddrPort) string {
 	return keyFolder(dest) + ".pem"
 }
 
-func (c *certificates) load(dest netip.AddrPort) (*tls.Certificate, error) {
-	text, err := c.root.ReadFile(leafName(dest))
+func importedName(dest netip.AddrPort) string { return "imported_" + leafName(dest) }
+
+func (c *Certificates) load(name string) (*tls.Certificate, error) {
+	text, err := c.root.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
+	defer clear(text)
 	cert, err := tls.X509KeyPair(text, text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", leafName(dest), err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return &cert, nil
 }
 
 // issue makes a key and has the authority sign for it. It is RSA because there
-// are RDP clients that take nothing else.
-func (c *certificates) issue(dest netip.AddrPort) (*tls.Certificate, error) {
+// are RDP clients that take nothing else. It names the address, which people
+// dial, and the server, which they may resolve to it.
+func (c *Certificates) issue(dest netip.AddrPort, name string) (*tls.Certificate, error) {
 	authority, err := c.authority()
 	if err != nil {
 		return nil, err
@@ -138,13 +202,16 @@ func (c *certificates) issue(dest netip.AddrPort) (*tls.Certificate, error) {
 	}
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "unknown server"},
-		NotAfter:    c.now.now().Add(leafLife),
+		NotAfter:    c.now().Add(leafLife),
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if dest.IsValid() {
 		template.Subject.CommonName = dest.Addr().String()
 		template.IPAddresses = []net.IP{dest.Addr().AsSlice()}
+		if isHostName(name) {
+			template.DNSNames = []string{name}
+		}
 	}
 	text, err := c.sign(template, key, authority.Leaf, authority.PrivateKey.(crypto.Signer))
 	if err != nil {
@@ -153,11 +220,23 @@ func (c *certificates) issue(dest netip.AddrPort) (*tls.Certificate, error) {
 	if err := c.save(leafName(dest), text); err != nil {
 		return nil, err
 	}
-	return c.load(dest)
+	return c.load(leafName(dest))
+}
+
+// isHostName reports whether a server's name can stand in a certificate (RFC
+// 1123 section 2.1).
+func isHostName(name string) bool {
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != "" ||
+			strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+			return false
+		}
+	}
+	return len(name) <= 253
 }
 
 // authority loads what signs for servers, or makes it.
-func (c *certificates) authority() (*tls.Certificate, error) {
+func (c *Certificates) authority() (*tls.Certificate, error) {
 	text, err := c.root.ReadFile(authorityFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = c.newAuthority()
@@ -172,14 +251,14 @@ func (c *certificates) authority() (*tls.Certificate, error) {
 	return &authority, nil
 }
 
-func (c *certificates) newAuthority() ([]byte, error) {
+func (c *Certificates) newAuthority() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "Inside gate " + c.gate},
-		NotAfter:              c.now.now().Add(2 * leafLife),
+		NotAfter:              c.now().Add(2 * leafLife),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true,
 	}
@@ -196,13 +275,13 @@ func (c *certificates) newAuthority() ([]byte, error) {
 }
 
 // sign makes a certificate for key and returns it in PEM, followed by the key.
-func (c *certificates) sign(template *x509.Certificate, key crypto.Signer, parent *x509.Certificate, by crypto.Signer) ([]byte, error) {
+func (c *Certificates) sign(template *x509.Certificate, key crypto.Signer, parent *x509.Certificate, by crypto.Signer) ([]byte, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
 	}
 	template.SerialNumber = serial
-	template.NotBefore = c.now.now().Add(-24 * time.Hour) // clocks of clients differ
+	template.NotBefore = c.now().Add(-24 * time.Hour) // clocks of clients differ
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), by)
 	if err != nil {
 		return nil, err
@@ -217,7 +296,7 @@ func (c *certificates) sign(template *x509.Certificate, key crypto.Signer, paren
 
 // save writes a file beside its place and renames it there, so that a crash
 // leaves it whole or not at all.
-func (c *certificates) save(name string, text []byte) error {
+func (c *Certificates) save(name string, text []byte) error {
 	if err := c.root.WriteFile(name+".new", text, 0o600); err != nil {
 		return err
 	}

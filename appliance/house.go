@@ -28,6 +28,7 @@ type House struct {
 	Numbers  *Metrics
 	Lookout  *Lookout
 	Keys     Keys
+	Certs    *Certificates // what the gate shows in RDP
 	Vault    *Vault
 	Errands  Errands
 	Dial     func(ctx context.Context, dest netip.AddrPort) (net.Conn, error) // the gate's own way to a server; nil on a tower

@@ -3,7 +3,6 @@ package appliance
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -15,12 +14,11 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/policy"
-	"github.com/pawelmojski/inside/proxy/rdpentry"
 	"github.com/pawelmojski/inside/store"
 )
 
 func (h *House) HostKeys(ctx context.Context, server string, f api.HostKeyFilter) (api.HostKeyList, error) {
-	s, dest, err := h.sshAddress(server, f.Address)
+	s, dest, err := h.addressOf(server, f.Address, policy.SSH)
 	if err != nil {
 		return api.HostKeyList{}, err
 	}
@@ -28,7 +26,7 @@ func (h *House) HostKeys(ctx context.Context, server string, f api.HostKeyFilter
 }
 
 func (h *House) ImportHostKey(ctx context.Context, server string, k api.ImportedKey) (api.HostKeyList, error) {
-	s, dest, err := h.sshAddress(server, k.Address)
+	s, dest, err := h.addressOf(server, k.Address, policy.SSH)
 	if err != nil {
 		return api.HostKeyList{}, err
 	}
@@ -62,7 +60,7 @@ func (h *House) ImportHostKey(ctx context.Context, server string, k api.Imported
 }
 
 func (h *House) TrustHostKeys(ctx context.Context, server string, k api.TrustedKeys) (api.HostKeyList, error) {
-	s, dest, err := h.sshAddress(server, k.Address)
+	s, dest, err := h.addressOf(server, k.Address, policy.SSH)
 	if err != nil {
 		return api.HostKeyList{}, err
 	}
@@ -85,7 +83,7 @@ func (h *House) TrustHostKeys(ctx context.Context, server string, k api.TrustedK
 }
 
 func (h *House) ForgetHostKeys(ctx context.Context, server string, f api.HostKeyFilter) (api.HostKeyList, error) {
-	s, dest, err := h.sshAddress(server, f.Address)
+	s, dest, err := h.addressOf(server, f.Address, policy.SSH)
 	if err != nil {
 		return api.HostKeyList{}, err
 	}
@@ -129,11 +127,6 @@ func publicKeys(text []byte) ([]ssh.PublicKey, error) {
 	return keys, nil
 }
 
-// sshAddress finds the address of a server whose keys are meant.
-func (h *House) sshAddress(server, address string) (*policy.Server, netip.AddrPort, error) {
-	return h.addressOf(server, address, policy.SSH)
-}
-
 // addressOf finds the address of a server that is meant, with the port of the
 // protocol unless it says one.
 func (h *House) addressOf(server, address string, protocol policy.Protocol) (*policy.Server, netip.AddrPort, error) {
@@ -154,7 +147,7 @@ func (h *House) addressOf(server, address string, protocol policy.Protocol) (*po
 	if err != nil {
 		addr, err := netip.ParseAddr(address)
 		if err != nil {
-			return nil, none, invalid("write for example 10.30.0.7, 10.30.0.7:22 or [fd00::7]:22", "%.64q is not an address", address)
+			return nil, none, invalid(fmt.Sprintf("write for example 10.30.0.7, 10.30.0.7:%d or [fd00::7]:%d", port, port), "%.64q is not an address", address)
 		}
 		dest = netip.AddrPortFrom(addr, port)
 	}
@@ -200,10 +193,7 @@ func (h *House) hostKeyList(ctx context.Context, s *policy.Server, dest netip.Ad
 	}
 	for _, row := range pinned {
 		if row.Type == keyTypeRDP {
-			list.Pinned = append(list.Pinned, api.PublicKey{
-				Type: row.Type, Fingerprint: rdpentry.Fingerprint(row.Key), Key: base64.StdEncoding.EncodeToString(row.Key),
-				Pinned: row.Pinned, By: row.By,
-			})
+			list.Pinned = append(list.Pinned, wirePinned(row))
 			continue
 		}
 		key, err := ssh.ParsePublicKey(row.Key)

@@ -39,6 +39,7 @@ type House interface {
 	Vitals
 	Credentials
 	RDPLooks
+	Certificates
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

@@ -23,6 +23,7 @@ var routes = slices.Concat(
 	recordRoutes,
 	auditRoutes,
 	credentialRoutes,
+	certificateRoutes,
 	alertRoutes,
 	videoRoutes,
 	approvalRoutes,

@@ -71,7 +71,24 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.AddPersonKey(ctx, awkward, NewPersonKey{"k"})
 			return err
 		},
-		"UserCA[]": func(ctx context.Context, h House) error { _, err := h.UserCA(ctx); return err },
+		"ServerCertificate[x {Address:a}]": func(ctx context.Context, h House) error {
+			_, err := h.ServerCertificate(ctx, "x", HostKeyFilter{"a"})
+			return err
+		},
+		"ImportCertificate[x {Address:a Certificate:c PrivateKey:[redacted]} k\n]": func(ctx context.Context, h House) error {
+			_, err := h.ImportCertificate(ctx, "x", ImportedCertificate{"a", "c", Secret("k\n")})
+			return err
+		},
+		"TrustCertificate[x {Address: Certificate:c}]": func(ctx context.Context, h House) error {
+			_, err := h.TrustCertificate(ctx, "x", TrustedCertificate{Certificate: "c"})
+			return err
+		},
+		"ForgetCertificate[x {Address:a Imported:true}]": func(ctx context.Context, h House) error {
+			_, err := h.ForgetCertificate(ctx, "x", ForgottenCertificate{"a", true})
+			return err
+		},
+		"RDPAuthority[]": func(ctx context.Context, h House) error { _, err := h.RDPAuthority(ctx); return err },
+		"UserCA[]":       func(ctx context.Context, h House) error { _, err := h.UserCA(ctx); return err },
 		"MakeUserCA[{Rotate:true}]": func(ctx context.Context, h House) error {
 			_, err := h.MakeUserCA(ctx, NewUserCA{true})
 			return err

@@ -9,7 +9,7 @@ import (
 )
 
 func (c *cli) caCommand() *cobra.Command {
-	return noun("ca", "the gate's certificate authorities", c.caUser())
+	return noun("ca", "the gate's certificate authorities", c.caUser(), c.caRDP())
 }
 
 func (c *cli) caUser() *cobra.Command {

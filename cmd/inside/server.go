@@ -15,6 +15,7 @@ func (c *cli) serverCommand() *cobra.Command {
 		c.serverGraphics(),
 		c.approvalSwitch("server", c.serverNames, c.serverSensitive),
 		c.hostKeyCommand(),
+		c.certificateCommand(),
 	)
 }
 

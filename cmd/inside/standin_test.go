@@ -39,6 +39,7 @@ type standIn struct {
 
 	database string // its URL
 	renders  *appliance.Renders
+	certs    *appliance.Certificates
 	filming  func() // ends the making of videos; nil: none are made
 
 	url     string // of the port for tokens
@@ -84,6 +85,9 @@ func openGate(t *testing.T, database, dir string) *standIn {
 	if g.notary, err = appliance.OpenNotary(g.keyDir, "gate-1", s, root, time.Now, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
+	if g.certs, err = appliance.OpenCertificates(g.keyDir, s, "gate-1", time.Now); err != nil {
+		t.Fatal(err)
+	}
 	g.serve(t)
 	return g
 }
@@ -123,6 +127,7 @@ func (g *standIn) house() *appliance.House {
 	return &appliance.House{
 		Gate: "gate-1", Store: g.store, Book: g.book.Load, Refresh: g.refresh, Live: g, Keys: g, Bus: g.bus,
 		Vault:  appliance.OpenVault(g.keyDir),
+		Certs:  g.certs,
 		Notary: g.notary, Renders: g.renders,
 		Numbers: appliance.NewMetrics(), Lookout: appliance.NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}),
 		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},

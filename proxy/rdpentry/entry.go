@@ -43,10 +43,12 @@ import (
 
 // Certificates remembers the certificates on both sides of the gate.
 type Certificates interface {
-	// Own returns the certificate the gate shows in the name of this server.
-	// It does not change by itself: clients remember it. The zero address
-	// stands for all servers that somebody nobody knows asks for.
-	Own(ctx context.Context, dest netip.AddrPort) (*tls.Certificate, error)
+	// Own returns the certificate the gate shows in the name of this server,
+	// and whether an admin has imported it. It does not change by itself:
+	// clients remember it. name is what the server is called, "" if it has no
+	// name of its own. The zero address stands for all servers that somebody
+	// nobody knows asks for.
+	Own(ctx context.Context, dest netip.AddrPort, name string) (cert *tls.Certificate, imported bool, err error)
 
 	// Pinned returns the public keys this server is known by, in DER
 	// (SubjectPublicKeyInfo); none if it was never reached before.

@@ -50,6 +50,7 @@ type gate struct {
 
 	own         tls.Certificate
 	stored      []storedPassword
+	imported    bool // own is the server's
 	guessing    bool // too much was guessed
 	taken       int
 	heldRefused atomic.Bool
@@ -197,7 +198,9 @@ func (g *gate) Note(e recording.Event) error {
 	return nil
 }
 
-func (g *gate) Own(context.Context, netip.AddrPort) (*tls.Certificate, error) { return &g.own, nil }
+func (g *gate) Own(context.Context, netip.AddrPort, string) (*tls.Certificate, bool, error) {
+	return &g.own, g.imported, nil
+}
 
 func (g *gate) Pinned(context.Context, netip.AddrPort) ([][]byte, error) {
 	g.mu.Lock()

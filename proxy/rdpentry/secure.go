@@ -62,11 +62,7 @@ func (f *flow) secure(ctx context.Context) error {
 	if f.client.frames.Buffered() > 0 {
 		return fmt.Errorf("%w: something follows the connection request", wire.ErrMalformed)
 	}
-	name := f.dest
-	if v := f.visit.Verdict(); v.Person == nil || v.Server == nil {
-		name = netip.AddrPort{} // a flood of strangers makes no keys
-	}
-	certificate, err := f.entry.Certificates.Own(ctx, name)
+	certificate, _, err := f.certificate(ctx)
 	if err != nil {
 		return fmt.Errorf("get the gate's certificate for %s: %w", f.dest, err)
 	}
@@ -90,6 +86,19 @@ func (f *flow) secure(ctx context.Context) error {
 	}
 	f.client.secured(conn)
 	return nil
+}
+
+// certificate is what the gate shows in the server's name.
+func (f *flow) certificate(ctx context.Context) (cert *tls.Certificate, imported bool, err error) {
+	v := f.visit.Verdict()
+	if v.Person == nil || v.Server == nil {
+		return f.entry.Certificates.Own(ctx, netip.AddrPort{}, "") // a flood of strangers makes no keys
+	}
+	name := ""
+	if v.Server.Prefix.IsSingleIP() {
+		name = v.Server.Name
+	}
+	return f.entry.Certificates.Own(ctx, f.dest, name)
 }
 
 // security chooses the protocol for the client.
