@@ -235,7 +235,7 @@ const (
 
 func (h *house) sessionDir(id string) string {
 	h.t.Helper()
-	dirs, _ := filepath.Glob(filepath.Join(h.dir, "state", "recordings", "*", "*", "*", id))
+	dirs, _ := filepath.Glob(filepath.Join(h.state, "recordings", "*", "*", "*", id))
 	if len(dirs) != 1 {
 		h.t.Fatalf("recording folders of session %s: %q", id, dirs)
 	}

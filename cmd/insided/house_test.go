@@ -68,6 +68,7 @@ type house struct {
 	*nettest.Lab
 	t      testing.TB
 	dir    string
+	state  string // the folder of what the gate keeps
 	config string
 	before string
 	daemon *nettest.Daemon
@@ -130,7 +131,7 @@ func emptyHouse(t testing.TB, s settings) *house {
 }
 
 func (h *house) writeConfig(s settings) {
-	state := or(s.state, filepath.Join(h.dir, "state"))
+	h.state = or(s.state, filepath.Join(h.dir, "state"))
 	h.config = filepath.Join(h.dir, "inside.toml")
 	h.write(h.config, fmt.Sprintf(`
 [gate]
@@ -153,7 +154,7 @@ keep = %q
 listen = %q
 %s
 `, or(s.gate, "gate-1"), nettest.ClientSide, nettest.BackendNet4, nettest.BackendNet6, or(s.source, "gateway"), s.intercept,
-		s.store, state, h.run(), or(s.minFree, "0%"), or(s.keep, "forever"), s.listen, s.more))
+		s.store, h.state, h.run(), or(s.minFree, "0%"), or(s.keep, "forever"), s.listen, s.more))
 }
 
 func (h *house) run() string    { return filepath.Join(h.dir, "run") }

@@ -76,7 +76,7 @@ func (h *house) grepState(text string) (found string) {
 	for _, c := range text {
 		wide += string(c) + "\x00"
 	}
-	filepath.Walk(filepath.Join(h.dir, "state"), func(name string, st os.FileInfo, err error) error {
+	filepath.Walk(h.state, func(name string, st os.FileInfo, err error) error {
 		if err == nil && st.Mode().IsRegular() {
 			if b, _ := os.ReadFile(name); strings.Contains(string(b), text) || strings.Contains(string(b), wide) {
 				found = name
