@@ -231,8 +231,16 @@ func (f *flow) noteDenied(what string) {
 	}
 }
 
+// maxNotes is how many events the channels of a session may have. A peer that
+// copies and pastes by the thousand has a disk in mind.
+const maxNotes = 20_000
+
 // note writes an event down, or ends the session.
 func (f *flow) note(e recording.Event) {
+	if f.notes.Add(1) > maxNotes {
+		f.end(fmt.Errorf("%w: more than %d events of channels", wire.ErrMalformed, maxNotes))
+		return
+	}
 	if err := f.visit.Note(e); err != nil {
 		f.log.Error("event not written down", "error", err)
 		f.end(policy.RecordingFailed)

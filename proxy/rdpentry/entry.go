@@ -127,12 +127,13 @@ type flow struct {
 
 	channels []*channel
 	denials  atomic.Int64
-	user     uint16 // the client's, on its side
-	serverIO uint16 // the channel of everything, on the server's side
-	us       uint16 // the gate's user, on the server's side
-	asked    uint32 // the protocols the server is asked for
-	chosen   uint32 // the one it took
-	extended bool   // it understands extended client data
+	notes    atomic.Int64 // events of channels
+	user     uint16       // the client's, on its side
+	serverIO uint16       // the channel of everything, on the server's side
+	us       uint16       // the gate's user, on the server's side
+	asked    uint32       // the protocols the server is asked for
+	chosen   uint32       // the one it took
+	extended bool         // it understands extended client data
 
 	desktop *desktopTap // what the server draws; set once admitted
 	showing sync.Mutex  // keeps what is recorded and what is shown in one order

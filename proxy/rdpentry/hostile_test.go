@@ -14,6 +14,7 @@ import (
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
+	"github.com/pawelmojski/inside/proxy/recording"
 )
 
 // What peers do that mean no good: one that breaks off a session may do so,
@@ -334,5 +335,16 @@ func TestAServerWhoseLoginHasNoEndIsRefused(t *testing.T) {
 				t.Error("somebody was admitted")
 			}
 		})
+	}
+}
+
+func TestEventsWithoutEndEndTheSession(t *testing.T) {
+	g := newGate(t)
+	f := (&Entry{}).newFlow(sink{}, g)
+	for range 2 * maxNotes {
+		f.note(recording.Event{Kind: "clipboard"})
+	}
+	if len(g.events) != maxNotes || !f.cut.Load() || !errors.Is(f.cause, wire.ErrMalformed) {
+		t.Errorf("%d events, then %v", len(g.events), f.cause)
 	}
 }

@@ -55,7 +55,9 @@ func (p *pipeline) Down(msg []byte) ([][]byte, error) {
 // graphics draws messages of the graphics pipeline into the picture, as far as
 // that can be done here, and records them.
 func (t *desktopTap) graphics(messages []byte) error {
+	began := time.Now()
 	drawn, err := t.screen.Graphics(messages)
+	t.work.done(time.Since(began))
 	switch {
 	case errors.Is(err, gfx.ErrMalformed):
 		return fmt.Errorf("%w: %w", wire.ErrMalformed, err)

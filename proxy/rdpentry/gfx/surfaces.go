@@ -130,6 +130,9 @@ func (s *Surfaces) message(m message) error {
 		if w > mostSide || h > mostSide {
 			return malformed("a desktop of %d × %d", w, h)
 		}
+		if !s.spend(image.Pt(int(w), int(h))) {
+			return ErrTooMuch
+		}
 		return s.Output.Reset(int(w), int(h))
 	case createSurface:
 		return s.create(m.body)
