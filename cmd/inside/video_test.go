@@ -2,17 +2,22 @@ package main
 
 import (
 	"context"
+	"errors"
 	"image"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 
 	"github.com/pawelmojski/inside/policy"
 	picture "github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/recording"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
+	"github.com/pawelmojski/inside/store/storetest"
 )
 
 // film SESSION records a small desktop for a session, by the real writer.
@@ -41,14 +46,62 @@ func makeVideos(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: make-videos")
 	}
 	g := gateOf(ts)
-	g.renders.Program, g.renders.Pause = ts.MkAbs("inside-render"), 0
-	if out, err := exec.Command("go", "build", "-o", g.renders.Program, "../inside-render").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", ts.MkAbs("inside-render"), "../inside-render").CombinedOutput(); err != nil {
 		ts.Fatalf("%v: %s", err, out)
 	}
+	g.makeVideos(ts.MkAbs("inside-render"))
+}
+
+// makeVideos has the gate make videos by a program until it is closed.
+func (g *standIn) makeVideos(program string) {
+	g.renders.Program, g.renders.Pause = program, 0
 	ctx, cancel := context.WithCancel(context.Background())
 	var working sync.WaitGroup
 	working.Go(func() { g.renders.Run(ctx) })
 	g.filming = func() { cancel(); working.Wait() }
+}
+
+func TestWhoWaitsForAVideoSeesHowFarItIs(t *testing.T) {
+	g := openGate(t, storetest.SQLite(t), shortDir(t))
+	defer g.close()
+	id := newSession(t, g)
+	se, err := g.store.Session(t.Context(), id)
+	if err == nil {
+		err = g.leave(id)
+	}
+	if err == nil {
+		err = g.root.WriteFile(filepath.Join(se.Start.UTC().Format("2006/01/02"), id, desktop.Name), nil, 0o640)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A program that is done when it is told so.
+	dir := t.TempDir()
+	goOn, program := filepath.Join(dir, "go-on"), filepath.Join(dir, "inside-render")
+	script := "#!/bin/sh\necho '{\"done\":42,\"total\":100}'\nread line <" + goOn + "\nprintf 'a video' >\"$2\"\n"
+	if err := errors.Join(unix.Mkfifo(goOn, 0o600), os.WriteFile(program, []byte(script), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+
+	screen, tty := openTerminal(t)
+	file := filepath.Join(dir, "a.mp4")
+	cmd := inside(g, "export", id, file, "--mp4")
+	cmd.Stderr = tty
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, screen, "waiting for other videos")
+	g.makeVideos(program)
+	readUntil(t, screen, "making the video: 42 %")
+	if err := os.WriteFile(goOn, []byte("now\n"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(file); string(b) != "a video" {
+		t.Errorf("%q %v", b, err)
+	}
 }
 
 // spoil-video SESSION writes something else where a desktop was recorded.
