@@ -2,9 +2,17 @@ package rdpentry
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"runtime"
 	"strings"
 	"testing"
@@ -346,5 +354,37 @@ func TestEventsWithoutEndEndTheSession(t *testing.T) {
 	}
 	if len(g.events) != maxNotes || !f.cut.Load() || !errors.Is(f.cause, wire.ErrMalformed) {
 		t.Errorf("%d events, then %v", len(g.events), f.cause)
+	}
+}
+
+// A certificate may hold text; what is wrong with it is said in errors, which
+// stand in entries and logs.
+func TestACertificateOfManyWordsIsRefusedInFew(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uri := "http://[" + strings.Repeat("\x1b[2J\n", 8000)
+	names, err := asn1.Marshal([]asn1.RawValue{{Class: 2, Tag: 6, Bytes: []byte(uri)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour),
+		ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: names}},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := newGate(t)
+	client := g.enterWith(quick(), usual())
+	p := g.acceptRaw(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolSSL})
+	go serverTLS(p.side.raw, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}).Handshake()
+	client.openPage()
+	client.side.close()
+	r := g.refused(policy.ServerUnreachable)
+	if s := r.Error(); len(s) > 1000 || strings.ContainsAny(s, "\x1b\n") || !strings.Contains(s, "certificate") {
+		t.Errorf("refused in %d bytes: %.200q", len(s), s)
 	}
 }

@@ -142,7 +142,7 @@ func (l *Look) handshake(ctx context.Context, s *side) (*tls.Conn, error) {
 	conn := tls.Client(s.raw, &tls.Config{MinVersion: tls.VersionTLS10, InsecureSkipVerify: true})
 	if err := conn.HandshakeContext(ctx); err != nil {
 		l.Trouble = append(l.Trouble, fmt.Sprintf("TLS: %v", err))
-		return nil, err
+		return nil, inFewWords(err)
 	}
 	state := conn.ConnectionState()
 	l.Version = tls.VersionName(state.Version)

@@ -118,7 +118,7 @@ func (f *flow) secureServer(ctx context.Context) error {
 		VerifyConnection:   func(s tls.ConnectionState) error { return known.check(ctx, s) },
 	})
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS with the server: %w", err)
+		return fmt.Errorf("TLS with the server: %w", inFewWords(err))
 	}
 	if held != nil {
 		if err := f.useHeld(ctx, held); err != nil {

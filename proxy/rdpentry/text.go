@@ -1,6 +1,7 @@
 package rdpentry
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -70,4 +71,13 @@ func (f *flow) denialText(r *proxy.Refusal) []string {
 		lines[i] = plainLine(lines[i], 1024)
 	}
 	return lines
+}
+
+// inFewWords shortens an error that quotes a peer at length: x509 tells what it
+// could not read of a certificate, all of it.
+func inFewWords(err error) error {
+	if text := err.Error(); len(text) > 4*maxName {
+		return errors.New(plainLine(text, maxName) + " …")
+	}
+	return err
 }
