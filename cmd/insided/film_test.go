@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"os"
 	"os/exec"
@@ -21,11 +22,13 @@ import (
 func (d *desk) window() screen.Picture {
 	d.h.t.Helper()
 	id := strings.Fields(d.must("xdotool search --onlyvisible --name FreeRDP"))[0]
-	raw := d.must("import -silent -window " + id + " -depth 8 rgb:-")
-	if len(raw) != 800*560*3 {
-		d.h.t.Fatalf("the window of xfreerdp has %d bytes of pixels", len(raw))
+	raw := d.must("import -silent -window " + id + " -depth 8 ppm:-")
+	var width, height int
+	if _, err := fmt.Sscanf(raw, "P6\n%d %d\n255\n", &width, &height); err != nil || len(raw) < 3*width*height {
+		d.h.t.Fatalf("the window of xfreerdp is %.20q, %v", raw, err)
 	}
-	p := screen.NewPicture(800, 560)
+	p := screen.NewPicture(width, height)
+	raw = raw[len(raw)-3*width*height:]
 	for i := range p.Pix {
 		p.Pix[i] = uint32(raw[3*i])<<16 | uint32(raw[3*i+1])<<8 | uint32(raw[3*i+2])
 	}

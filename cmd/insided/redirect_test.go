@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pawelmojski/inside/netfilter/nettest"
+)
+
+// holds puts a text on the clipboard of the desk, or has xclip say what is on
+// it.
+func (d *desk) holds(text string) {
+	d.h.t.Helper()
+	d.must("printf %s '" + text + "' | xclip -selection clipboard -i >/dev/null 2>&1")
+}
+
+func (d *desk) clipboard() string {
+	text, _ := d.run("timeout 2 xclip -selection clipboard -o 2>/dev/null")
+	return text
+}
+
+// onDesktop runs a command on a desktop of xrdp's.
+func onDesktop(t testing.TB, x *nettest.XRDP, script string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	text, _ := x.OnDesktop(ctx, "ideo", script)
+	return text
+}
+
+// What a grant does not open stays closed, whatever client and server offer
+// each other; what it opens works, and is written down.
+func TestTheClipboardPassesOnlyWhereTheGrantSaysSo(t *testing.T) {
+	h, d, x := desktopHouse(t, settings{})
+	nettest.Need(t, "xclip")
+	enter := func(allowed ...string) (s *seat, id string) {
+		t.Helper()
+		h.grant(append([]string{"--protocol", "rdp", "--duration", "1h"}, allowed...)...)
+		s = d.rdp("/u:ideo", "/p:"+password, "+clipboard")
+		d.shows("the desktop", desktopColour, 100_000, s)
+		h.until("the desktop can be used", func() bool {
+			_, err := os.Stat(filepath.Join(x.Home("ideo"), "display"))
+			return err == nil
+		})
+		return s, h.live(1)[0].ID
+	}
+	leave := func(s *seat, id, grant string) {
+		t.Helper()
+		h.inside("grant", "revoke", grant)
+		s.ends(t, exitAdmin)
+		h.ended(id)
+	}
+	const secret = "the colour of the vault"
+
+	s, id := enter()
+	d.holds(secret)
+	d.keys("click 1 type --delay 5 'touch typed'") // a while in which it could have come
+	d.keys("key Return")
+	h.until("what was typed arrived", func() bool {
+		_, err := os.Stat(filepath.Join(x.Home("ideo"), "typed"))
+		return err == nil
+	})
+	if text := onDesktop(t, x, "timeout 2 xclip -selection clipboard -o"); strings.Contains(text, secret) {
+		t.Error("the clipboard passes though the grant does not open it")
+	}
+	leave(s, id, "1")
+	if shown := h.inside("session", "show", id); strings.Contains(shown, "clipboard") || strings.Contains(shown, "device") {
+		t.Errorf("session show says\n%s", shown)
+	}
+
+	s, id = enter("--allow-rdp", "clipboard")
+	h.until("the text arrives on the desktop", func() bool {
+		d.holds(secret)
+		return strings.Contains(onDesktop(t, x, "timeout 2 xclip -selection clipboard -o"), secret)
+	})
+	const answer = "no vault here"
+	h.until("the text arrives at the desk", func() bool {
+		onDesktop(t, x, "sh -c \"printf %s '"+answer+"' | xclip -selection clipboard -i >/dev/null 2>&1\"")
+		time.Sleep(100 * time.Millisecond) // looking costs more than what is looked at
+		return strings.Contains(d.clipboard(), answer)
+	})
+	leave(s, id, "2")
+	shown := h.inside("session", "show", id)
+	for _, want := range []string{"upload 48 B in text", "download 28 B out text"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("session show does not say %q:\n%s", want, shown)
+		}
+	}
+	for _, text := range []string{secret, answer} {
+		if found := h.grepState(text); found != "" {
+			t.Errorf("what was on the clipboard stands in %s", found)
+		}
+	}
+}
+
+// The window of a client may be made another size, and what is shown then is
+// recorded too.
+func TestADesktopFollowsItsWindow(t *testing.T) {
+	h, d, x := desktopHouse(t, settings{})
+	h.grant("--protocol", "rdp", "--duration", "1h")
+	s := d.rdp("/u:ideo", "/p:"+password, "/dynamic-resolution")
+	d.shows("the desktop", desktopColour, 100_000, s)
+	id := h.live(1)[0].ID
+	d.must("xdotool getactivewindow windowsize 700 500")
+	h.until("the desktop has the window's size", func() bool {
+		return strings.Contains(onDesktop(t, x, "xdpyinfo"), "dimensions:    700x500 pixels")
+	})
+	h.until("the recording equals the window", func() bool {
+		p := h.replay(id)
+		return p.W == 700 && p.H == 500 && d.differs(p, 0) == 0
+	})
+}
