@@ -37,6 +37,8 @@ type Certificates struct {
 	gate  string
 	now   func() time.Time
 
+	making chan struct{} // holds one who makes a key: that takes a while
+
 	mu  sync.Mutex
 	own map[netip.AddrPort]ownCertificate
 }
@@ -74,29 +76,55 @@ func OpenCertificates(keys string, s *store.Store, gate string, now func() time.
 	if err != nil {
 		return nil, fmt.Errorf("certificates: %w", err)
 	}
-	return &Certificates{root: root, store: s, gate: gate, now: now, own: map[netip.AddrPort]ownCertificate{}}, nil
+	return &Certificates{root: root, store: s, gate: gate, now: now, making: make(chan struct{}, 1), own: map[netip.AddrPort]ownCertificate{}}, nil
 }
 
-// Own implements rdpentry.Certificates.
+// Own implements rdpentry.Certificates. Whoever dials the servers of a prefix
+// one after the other has a key made for each, one at a time; who dials a
+// server that has one does not wait for that.
 func (c *Certificates) Own(ctx context.Context, dest netip.AddrPort, name string) (cert *tls.Certificate, imported bool, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if own, ok := c.own[dest]; ok {
-		return own.Certificate, own.imported, nil
-	}
-	own := ownCertificate{imported: true}
-	if own.Certificate, err = c.load(importedName(dest)); errors.Is(err, fs.ErrNotExist) {
-		own.imported = false
-		own.Certificate, err = c.load(leafName(dest))
-	}
+	own, err := c.made(dest)
 	if errors.Is(err, fs.ErrNotExist) {
-		own.Certificate, err = c.issue(dest, name)
+		own, err = c.make(ctx, dest, name)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("certificate for %s: %w", dest, err)
 	}
-	c.own[dest] = own
 	return own.Certificate, own.imported, nil
+}
+
+// made returns what there is for a server.
+func (c *Certificates) made(dest netip.AddrPort) (own ownCertificate, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if own, ok := c.own[dest]; ok {
+		return own, nil
+	}
+	own.imported = true
+	if own.Certificate, err = c.load(importedName(dest)); errors.Is(err, fs.ErrNotExist) {
+		own.imported = false
+		own.Certificate, err = c.load(leafName(dest))
+	}
+	if err == nil {
+		c.own[dest] = own
+	}
+	return own, err
+}
+
+func (c *Certificates) make(ctx context.Context, dest netip.AddrPort, name string) (ownCertificate, error) {
+	select {
+	case c.making <- struct{}{}:
+		defer func() { <-c.making }()
+	case <-ctx.Done():
+		return ownCertificate{}, context.Cause(ctx)
+	}
+	if own, err := c.made(dest); !errors.Is(err, fs.ErrNotExist) {
+		return own, err
+	}
+	if err := c.issue(dest, name); err != nil {
+		return ownCertificate{}, err
+	}
+	return c.made(dest)
 }
 
 // Import makes a server's own certificate and private key, both in PEM, the
@@ -137,8 +165,6 @@ func (c *Certificates) Drop(dest netip.AddrPort) (bool, error) {
 // Authority is the certificate of what signs for servers, to be given to
 // clients.
 func (c *Certificates) Authority() (*x509.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	authority, err := c.authority()
 	if err != nil {
 		return nil, err
@@ -191,14 +217,14 @@ func (c *Certificates) load(name string) (*tls.Certificate, error) {
 // issue makes a key and has the authority sign for it. It is RSA because there
 // are RDP clients that take nothing else. It names the address, which people
 // dial, and the server, which they may resolve to it.
-func (c *Certificates) issue(dest netip.AddrPort, name string) (*tls.Certificate, error) {
+func (c *Certificates) issue(dest netip.AddrPort, name string) error {
 	authority, err := c.authority()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "unknown server"},
@@ -215,12 +241,9 @@ func (c *Certificates) issue(dest netip.AddrPort, name string) (*tls.Certificate
 	}
 	text, err := c.sign(template, key, authority.Leaf, authority.PrivateKey.(crypto.Signer))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := c.save(leafName(dest), text); err != nil {
-		return nil, err
-	}
-	return c.load(leafName(dest))
+	return c.save(leafName(dest), text)
 }
 
 // isHostName reports whether a server's name can stand in a certificate (RFC
@@ -237,6 +260,8 @@ func isHostName(name string) bool {
 
 // authority loads what signs for servers, or makes it.
 func (c *Certificates) authority() (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	text, err := c.root.ReadFile(authorityFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		text, err = c.newAuthority()

@@ -141,7 +141,7 @@ func (l *Look) askStandard(_ context.Context, s *side) error {
 func (l *Look) handshake(ctx context.Context, s *side) (*tls.Conn, error) {
 	conn := tls.Client(s.raw, &tls.Config{MinVersion: tls.VersionTLS10, InsecureSkipVerify: true})
 	if err := conn.HandshakeContext(ctx); err != nil {
-		l.Trouble = append(l.Trouble, fmt.Sprintf("TLS: %v", err))
+		l.Trouble = append(l.Trouble, fmt.Sprintf("TLS: %v", inFewWords(err)))
 		return nil, inFewWords(err)
 	}
 	state := conn.ConnectionState()
