@@ -40,7 +40,7 @@ func (f *films) picture(v gfx.Video) (gfx.Frame, error) {
 	at := f.of[v.Stream]
 	if at == nil {
 		if len(f.used) == mostFilms {
-			f.of[f.used[0]].close()
+			f.of[f.used[0]].close(errCrowded)
 			f.used = f.used[1:]
 		}
 		var err error
@@ -56,8 +56,8 @@ func (f *films) picture(v gfx.Video) (gfx.Frame, error) {
 			}
 		}
 	}
-	if at.closed {
-		return gfx.Frame{}, errCrowded
+	if at.over != nil {
+		return gfx.Frame{}, at.over
 	}
 	f.used = append(f.used, v.Stream)
 	return at.picture(v.Picture)
@@ -65,7 +65,7 @@ func (f *films) picture(v gfx.Video) (gfx.Frame, error) {
 
 func (f *films) close() {
 	for _, n := range f.used {
-		f.of[n].close()
+		f.of[n].close(errCrowded)
 	}
 }
 
@@ -76,7 +76,7 @@ type film struct {
 	out    *frames
 	said   tail
 	feeder sync.WaitGroup
-	closed bool
+	over   error // why it decodes no more
 }
 
 // open starts decoding the stream of a picture, from its beginning.
@@ -155,22 +155,25 @@ func (f *films) feed(w io.Writer, number, width, height int) error {
 // picture returns one picture, which is later than those before it.
 func (d *film) picture(number int) (gfx.Frame, error) {
 	f, err := d.out.at(int64(number))
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		d.close()
-		if said := strings.TrimSpace(d.said.String()); said != "" {
-			said, _, _ = strings.Cut(said, "\n")
-			return f, fmt.Errorf("ffmpeg: %s", said)
-		}
-		return f, errors.New("ffmpeg has no such picture")
+	if err == nil || errors.Is(err, errMissing) {
+		return f, err
 	}
-	return f, err
+	d.close(err)
+	said, _, _ := strings.Cut(strings.TrimSpace(d.said.String()), "\n")
+	switch {
+	case said != "":
+		d.over = fmt.Errorf("ffmpeg: %s", said)
+	case errors.Is(err, io.EOF):
+		d.over = errors.New("ffmpeg has no such picture")
+	}
+	return f, d.over
 }
 
-func (d *film) close() {
-	if d.closed {
+func (d *film) close(why error) {
+	if d.over != nil {
 		return
 	}
-	d.closed = true
+	d.over = why
 	d.cancel()
 	d.feeder.Wait()
 	_ = d.cmd.Wait() // it was killed

@@ -122,6 +122,9 @@ func (r *renderer) event(e desktop.Event) error {
 		return nil // of what the gate saw, which decodes no video
 	}
 	if err := e.Apply(r.screen); err != nil {
+		if e.Kind == desktop.Graphics {
+			r.screen.Surfaces().Video = nil // pictures could be taken for others
+		}
 		r.warn(e.Time, fmt.Sprintf("something could not be drawn: %v", err))
 	}
 	if r.changed < 0 && r.screen.Dirty() {

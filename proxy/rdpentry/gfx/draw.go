@@ -180,6 +180,10 @@ func (s *Surfaces) hide(f *surface, codec uint16, why error, places ...image.Rec
 	w, words := s.Output.Words(name)
 	for _, r := range places {
 		r = r.Intersect(f.bounds())
+		if r.In(f.words) && f.about == codec {
+			f.again = f.again.Union(r) // a film would fill the same place thirty times a second
+			continue
+		}
 		if !s.spend(r.Size()) {
 			break
 		}
@@ -191,6 +195,7 @@ func (s *Surfaces) hide(f *surface, codec uint16, why error, places ...image.Rec
 			}
 		}
 		f.touch(r)
+		f.words, f.about = r, codec
 	}
 	s.hidden(name, why)
 }

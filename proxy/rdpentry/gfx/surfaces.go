@@ -61,6 +61,10 @@ type surface struct {
 	mapped bool
 	at     image.Point
 	damage []image.Rectangle // drawn on, and not on the output yet
+
+	words image.Rectangle // holds nothing but words about a codec, and the output shows them
+	about uint16
+	again image.Rectangle // within words: would have been drawn on once more
 }
 
 func (t tile) bounds() image.Rectangle { return image.Rect(0, 0, t.w, t.h) }
@@ -132,6 +136,9 @@ func (s *Surfaces) message(m message) error {
 		}
 		if !s.spend(image.Pt(int(w), int(h))) {
 			return ErrTooMuch
+		}
+		for _, f := range s.of {
+			f.words = image.Rectangle{} // nor does the output show them
 		}
 		return s.Output.Reset(int(w), int(h))
 	case createSurface:
@@ -217,6 +224,9 @@ func (f *surface) touch(r image.Rectangle) {
 	if r = r.Intersect(f.bounds()); r.Empty() {
 		return
 	}
+	if r.Overlaps(f.words) {
+		f.words = image.Rectangle{}
+	}
 	for _, old := range f.damage {
 		if r.In(old) {
 			return
@@ -242,7 +252,10 @@ func (s *Surfaces) flush() {
 				s.drawn = append(s.drawn, d.Add(f.at))
 			}
 		}
-		f.damage = f.damage[:0]
+		if f.mapped && !f.again.Empty() {
+			s.drawn = append(s.drawn, f.again.Add(f.at))
+		}
+		f.damage, f.again = f.damage[:0], image.Rectangle{}
 	}
 }
 

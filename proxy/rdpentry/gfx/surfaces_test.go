@@ -180,6 +180,35 @@ func picture(data string, r ...int) []byte {
 	return append(append(b, make([]byte, len(r)/2)...), data...)
 }
 
+func TestWordsAreDrawnOnceAndToldOfAgain(t *testing.T) {
+	s, b := desktop(t)
+	film := frame(2, drawn(1, codecAVC420, image.Rect(0, 0, 8, 8), picture("x", 2, 2, 6, 6)))
+	apply := func(messages []byte) []image.Rectangle {
+		t.Helper()
+		drawn, err := s.Apply(messages)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return drawn
+	}
+	at := []image.Rectangle{image.Rect(4, 4, 8, 8)}
+	first := apply(film)
+	b.pix[5*b.w+5] = 1 // not drawn on again, but told of
+	if again := apply(film); !slices.Equal(first, at) || !slices.Equal(again, at) || b.at(5, 5) != 1 || b.at(6, 6) != worded {
+		t.Errorf("drawn on %v, then %v; %06x", first, again, b.at(5, 5))
+	}
+	apply(filled(1, blue, 4, 4, 5, 5))
+	apply(film)
+	if b.at(5, 5) != worded || b.at(6, 6) != worded {
+		t.Error("what was drawn on the words stays")
+	}
+	apply(reset(10, 10))
+	apply(film)
+	if b.at(6, 6) != worded {
+		t.Error("after a reset there are no words")
+	}
+}
+
 func TestPicturesOfH264AreNumberedByTheirSurface(t *testing.T) {
 	messages := slices.Concat(create(1, 8, 8), create(2, 4, 4),
 		drawn(1, codecAVC420, image.Rect(0, 0, 8, 8), picture("a", 0, 0, 8, 8)), drawn(2, codecAVC420, image.Rect(0, 0, 8, 8), picture("b", 0, 0, 4, 4)),
@@ -271,7 +300,7 @@ func TestWhatAMessageDrawsIsBounded(t *testing.T) {
 	for name, messages := range map[string][]byte{
 		"fills":       filled(2, red, slices.Repeat(corners, 5000)...),
 		"copies":      put(nil, surfaceToSurface, appendU16(appendU16(nil, 2, 2, 0, 0, 4096, 4096, 5000), make([]int, 10000)...)),
-		"H.264":       drawn(2, codecAVC420, large, picture("", slices.Repeat(corners, 5000)...)),
+		"H.264":       drawn(2, codecAVC420, large, picture("", slices.Repeat([]int{0, 0, 2048, 4096, 2048, 0, 4096, 4096}, 2500)...)),
 		"new ones":    bytes.Repeat(create(3, 4096, 4096), 5000),
 		"mapped ones": bytes.Repeat(slices.Concat(mapped(2, 0, 0), frame(1)), 5000),
 	} {
