@@ -41,8 +41,8 @@ func (p *pipeline) Up(msg []byte) ([][]byte, error) {
 // Down implements [channels.Tap]. It is called while showing is held.
 func (p *pipeline) Down(msg []byte) ([][]byte, error) {
 	began := time.Now()
-	defer func() { p.flow.desktop.work.done(time.Since(began)) }()
 	messages, err := p.expand.Expand(msg)
+	p.flow.desktop.work.done(time.Since(began))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", wire.ErrMalformed, err)
 	}

@@ -294,26 +294,6 @@ func TestWhatAServerKeepsIsBounded(t *testing.T) {
 	}
 }
 
-func TestWhatAMessageDrawsIsBounded(t *testing.T) {
-	large := image.Rect(0, 0, 4096, 4096)
-	corners := []int{0, 0, 4096, 4096}
-	for name, messages := range map[string][]byte{
-		"fills":       filled(2, red, slices.Repeat(corners, 5000)...),
-		"copies":      put(nil, surfaceToSurface, appendU16(appendU16(nil, 2, 2, 0, 0, 4096, 4096, 5000), make([]int, 10000)...)),
-		"H.264":       drawn(2, codecAVC420, large, picture("", slices.Repeat([]int{0, 0, 2048, 4096, 2048, 0, 4096, 4096}, 2500)...)),
-		"new ones":    bytes.Repeat(create(3, 4096, 4096), 5000),
-		"mapped ones": bytes.Repeat(slices.Concat(mapped(2, 0, 0), frame(1)), 5000),
-	} {
-		s, _ := desktop(t)
-		if _, err := s.Apply(create(2, 4096, 4096)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Apply(messages); !errors.Is(err, ErrTooMuch) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func TestTheStateOfSurfacesMakesTheSame(t *testing.T) {
 	s, b := desktop(t)
 	_, err := s.Apply(slices.Concat(create(2, 3, 4), filled(2, blue, 0, 0, 3, 4), put(nil, surfaceToCache, appendU16(nil, 2, 0, 0, 0, 0, 5, 0, 0, 2, 2))))

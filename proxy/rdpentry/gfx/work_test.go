@@ -3,6 +3,7 @@ package gfx
 import (
 	"errors"
 	"image"
+	"slices"
 	"testing"
 	"time"
 )
@@ -27,6 +28,7 @@ func TestMessagesThatAreMuchWorkAreRefused(t *testing.T) {
 		"new desktops":     again(100_000, reset(1024, 1024)),
 		"frames":           again(20_000, frame(1, mapped(9, 0, 0))),
 		"cached":           again(100_000, put(nil, surfaceToCache, appendU16(nil, 9, 0, 0, 0, 0, 1, 0, 0, 2048, 2048))),
+		"pictures":         drawn(9, codecAVC420, whole, picture("", slices.Repeat([]int{0, 0, side / 2, side, side / 2, 0, side, side}, 5000)...)),
 		"pictures unknown": again(100_000, drawn(9, codecClear, whole, nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
