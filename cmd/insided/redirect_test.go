@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
 )
@@ -33,13 +32,13 @@ func onDesktop(t testing.TB, x *nettest.XRDP, script string) string {
 }
 
 // What a grant does not open stays closed, whatever client and server offer
-// each other; what it opens works, and is written down.
+// each other; what it opens works, is written down, and is closed when the
+// session goes on under another grant.
 func TestTheClipboardPassesOnlyWhereTheGrantSaysSo(t *testing.T) {
 	h, d, x := desktopHouse(t, settings{})
 	nettest.Need(t, "xclip")
-	enter := func(allowed ...string) (s *seat, id string) {
+	enter := func() (s *seat, id string) {
 		t.Helper()
-		h.grant(append([]string{"--protocol", "rdp", "--duration", "1h"}, allowed...)...)
 		s = d.rdp("/u:ideo", "/p:"+password, "+clipboard")
 		d.shows("the desktop", desktopColour, 100_000, s)
 		h.until("the desktop can be used", func() bool {
@@ -48,49 +47,60 @@ func TestTheClipboardPassesOnlyWhereTheGrantSaysSo(t *testing.T) {
 		})
 		return s, h.live(1)[0].ID
 	}
-	leave := func(s *seat, id, grant string) {
+	onClipboard := func() string { return onDesktop(t, x, "timeout 2 xclip -selection clipboard -o") }
+	// types waits until a command that was typed has run: what was sent before
+	// has arrived by then, or never does.
+	types := func(file string) {
 		t.Helper()
-		h.inside("grant", "revoke", grant)
-		s.ends(t, exitAdmin)
-		h.ended(id)
+		d.keys("click 1 type --delay 5 'touch " + file + "'")
+		d.keys("key Return")
+		h.until("what was typed arrived", func() bool {
+			_, err := os.Stat(filepath.Join(x.Home("ideo"), file))
+			return err == nil
+		})
 	}
 	const secret = "the colour of the vault"
 
+	h.grant("--protocol", "rdp", "--duration", "1h")
 	s, id := enter()
 	d.holds(secret)
-	d.keys("click 1 type --delay 5 'touch typed'") // a while in which it could have come
-	d.keys("key Return")
-	h.until("what was typed arrived", func() bool {
-		_, err := os.Stat(filepath.Join(x.Home("ideo"), "typed"))
-		return err == nil
-	})
-	if text := onDesktop(t, x, "timeout 2 xclip -selection clipboard -o"); strings.Contains(text, secret) {
+	types("once")
+	if strings.Contains(onClipboard(), secret) {
 		t.Error("the clipboard passes though the grant does not open it")
 	}
-	leave(s, id, "1")
-	if shown := h.inside("session", "show", id); strings.Contains(shown, "clipboard") || strings.Contains(shown, "device") {
+	h.inside("session", "kill", id[:8])
+	s.ends(t, exitAdmin)
+	h.ended(id)
+	if shown := h.inside("session", "show", id); strings.Contains(shown, "clipboard") || !strings.Contains(shown, "channel cliprdr") {
 		t.Errorf("session show says\n%s", shown)
 	}
 
-	s, id = enter("--allow-rdp", "clipboard")
+	better := h.grant("--protocol", "rdp", "--duration", "2h", "--allow-rdp", "clipboard")
+	_, id = enter()
 	h.until("the text arrives on the desktop", func() bool {
 		d.holds(secret)
-		return strings.Contains(onDesktop(t, x, "timeout 2 xclip -selection clipboard -o"), secret)
+		return strings.Contains(onClipboard(), secret)
 	})
-	const answer = "no vault here"
+	answer := strings.Repeat("no vault here ", 400) // more than one chunk
 	h.until("the text arrives at the desk", func() bool {
 		onDesktop(t, x, "sh -c \"printf %s '"+answer+"' | xclip -selection clipboard -i >/dev/null 2>&1\"")
-		time.Sleep(100 * time.Millisecond) // looking costs more than what is looked at
-		return strings.Contains(d.clipboard(), answer)
+		return d.clipboard() == answer
 	})
-	leave(s, id, "2")
+
+	h.inside("grant", "revoke", better)
+	h.until("the session goes on under the other grant", func() bool { return h.live(1)[0].Grant != better })
+	d.holds("what comes later")
+	types("twice")
+	if strings.Contains(onClipboard(), "later") {
+		t.Error("the clipboard passes though the grant that opened it is gone")
+	}
 	shown := h.inside("session", "show", id)
-	for _, want := range []string{"upload 48 B in text", "download 28 B out text"} {
+	for _, want := range []string{"upload 48 B in text", "download", "out text", "channel cliprdr, from now on"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("session show does not say %q:\n%s", want, shown)
 		}
 	}
-	for _, text := range []string{secret, answer} {
+	for _, text := range []string{secret, "no vault here"} {
 		if found := h.grepState(text); found != "" {
 			t.Errorf("what was on the clipboard stands in %s", found)
 		}

@@ -42,6 +42,7 @@ func (s *share) get() (id uint32, active bool) {
 
 // carry relays between the two until somebody leaves or the house ends it.
 func (f *flow) carry(ctx context.Context) error {
+	f.noteClosed()
 	var pumps sync.WaitGroup
 	pumps.Add(2)
 	clientGone := make(chan struct{})

@@ -51,12 +51,20 @@ func (f *flow) openChannels() {
 		}
 		if c.filter == nil || c.needs != 0 && (grant == nil || grant.Redirection&c.needs == 0) {
 			c.filter = nil
-			f.log.Debug("channel closed", "name", plainLine(c.Name, maxName))
 			continue
 		}
 		c.up, c.down = channels.Assemblers(c.filter, limit)
 		// Compression is a matter of each channel, too (MS-RDPBCGR 2.2.1.3.4.1).
 		c.Options &^= channels.OptionCompress
+	}
+}
+
+// noteClosed writes down what the client has asked for and does not get.
+func (f *flow) noteClosed() {
+	for _, c := range f.channels {
+		if c.filter == nil {
+			f.noteDenied("channel " + plainLine(c.Name, maxName))
+		}
 	}
 }
 

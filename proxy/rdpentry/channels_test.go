@@ -206,3 +206,81 @@ func TestALongMessagePassesInOrderBesideOthers(t *testing.T) {
 		t.Errorf("written down: %q", noted)
 	}
 }
+
+// What goes over rdpdr, by the bytes (MS-RDPEFS): the client offers a drive
+// and a printer, the grant opens printers.
+func TestADriveIsUsedOnlyWhereTheGrantSaysSo(t *testing.T) {
+	device := func(kind, id byte, name string) []byte {
+		b := append([]byte{kind, 0, 0, 0, id, 0, 0, 0}, name...)
+		return append(append(b, make([]byte, 8-len(name))...), 0, 0, 0, 0)
+	}
+	drive, printer := device(8, 1, "home"), device(4, 2, "PRN1")
+	list := func(n byte, devices ...[]byte) []byte {
+		return append([]byte{0x72, 0x44, 0x41, 0x44, n, 0, 0, 0}, bytes.Join(devices, nil)...)
+	}
+	// The server wants to open a file of the drive.
+	open := append([]byte{0x72, 0x44, 0x52, 0x49, 1, 0, 0, 0}, make([]byte, 44)...)
+	open = append(open, 6, 0, 0, 0, '\\', 0, 'x', 0, 0, 0)
+
+	g := newGate(t)
+	g.allow(policy.Printer)
+	c, s := g.withChannels("rdpdr")
+	c.on(list(2, drive, printer))
+	if got := s.hears(playedFirst); !bytes.Equal(got, list(1, printer)) {
+		t.Errorf("the server hears of % x", got)
+	}
+	s.on(open)
+	if got := s.hears(playedFirst); !bytes.Equal(got[:16], []byte{0x72, 0x44, 0x43, 0x49, 1, 0, 0, 0, 0, 0, 0, 0, 0x0e, 0, 0, 0xc0}) {
+		t.Errorf("the server is answered % x", got)
+	}
+	logged := []byte{0x72, 0x44, 0x4c, 0x55} // the next the client hears
+	s.on(logged)
+	if got := c.hears(firstChannel); !bytes.Equal(got, logged) {
+		t.Errorf("the client hears % x", got)
+	}
+	if denied, passed := g.kinds("denied"), g.kinds("device"); len(denied) != 1 || denied[0] != "drive home" || len(passed) != 1 || passed[0] != "printer PRN1" {
+		t.Errorf("written down: %q and %q", denied, passed)
+	}
+
+	g = newGate(t)
+	g.allow(policy.Drive)
+	c, s = g.withChannels("rdpdr")
+	c.on(list(2, drive, printer))
+	if got := s.hears(playedFirst); !bytes.Equal(got, list(1, drive)) {
+		t.Errorf("the server hears of % x", got)
+	}
+	s.on(open)
+	if got := c.hears(firstChannel); !bytes.Equal(got, open) {
+		t.Errorf("the client hears % x", got)
+	}
+	opened := []byte{0x72, 0x44, 0x43, 0x49, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1}
+	c.on(opened)
+	if got := s.hears(playedFirst); !bytes.Equal(got, opened) {
+		t.Errorf("the server hears % x", got)
+	}
+	read := append([]byte{0x72, 0x44, 0x52, 0x49, 1, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0}, make([]byte, 28)...)
+	s.on(read)
+	c.hears(firstChannel)
+	c.on(append([]byte{0x72, 0x44, 0x43, 0x49, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0}, "hello"...))
+	s.hears(playedFirst)
+	c.side.close()
+	g.end() // which the file is still open at
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e := g.events[len(g.events)-1]; e.Kind != "file" || e.Op != "upload" || e.Path != `home:\x` || e.In != 5 {
+		t.Errorf("written down: %+v", e)
+	}
+}
+
+// A server that wants to go on by UDP (MS-RDPBCGR 2.2.15.1) is not heard.
+func TestTheClientNeverHearsOfUDP(t *testing.T) {
+	_, c, s := inside(t)
+	request := append([]byte{2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0}, make([]byte, 16)...) // SEC_TRANSPORT_REQ, by reliable UDP
+	for _, channel := range []uint16{playedFirst + 2, playedFirst + 50, wire.ServerUser, playedUser} {
+		s.send(wire.MCS{Kind: wire.SendDataIndication, User: wire.ServerUser, Channel: channel, Data: request}.Frame())
+	}
+	s.draw(0, 0, 8, 1)
+	if frame, err := c.side.frames.Next(); err != nil || !frame.Fast {
+		t.Errorf("the client heard %x, %v", frame.Raw, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -292,6 +293,33 @@ func TestEachChannelOfAServerHasANumberOfItsOwn(t *testing.T) {
 	} {
 		if _, err := ParseServerData(c.d.Bytes()); (err == nil) != c.ok {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A client that could go on by UDP (MS-RDPBCGR 2.2.1.3.8), for which it needs a
+// message channel (2.2.1.3.7), is made one that could not.
+func TestTheServerIsToldOfNoUDP(t *testing.T) {
+	blocks := appendBlock(nil, clientCore, make(Core, 216))
+	blocks = appendBlock(blocks, 0xc006, make([]byte, 4))
+	blocks = appendBlock(blocks, 0xc00a, []byte{5, 3, 0, 0})
+	tail := append([]byte{0, 8, 0, 0x10, 0, 1, 0xc0, 0, 'D', 'u', 'c', 'a'}, appendPER(nil, len(blocks))...)
+	tail = append(tail, blocks...)
+	d, err := ParseClientData(append(appendPER(slices.Clone(gccObject), len(tail)), tail...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, extended := range []bool{true, false} {
+		_, rest, _ := bytes.Cut(d.Bytes(extended), []byte("Duca"))
+		c := cursor{b: rest}
+		c.per()
+		if err := c.blocks(func(kind uint16, _ []byte) error {
+			if kind == 0xc006 || kind == 0xc00a {
+				t.Errorf("the server is told %#x", kind)
+			}
+			return nil
+		}); err != nil {
+			t.Error(err)
 		}
 	}
 }
