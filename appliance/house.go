@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/doctor"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/store"
 )
@@ -26,6 +27,7 @@ type House struct {
 	Refresh  func(context.Context) error // makes a new book of the facts and acts on it
 	Live     Live
 	Numbers  *Metrics
+	Around   func(context.Context) doctor.Facts // what the gate sees around it; nil: nobody can look
 	Lookout  *Lookout
 	Keys     Keys
 	Certs    *Certificates // what the gate shows in RDP

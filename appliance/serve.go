@@ -62,7 +62,7 @@ func (a *Appliance) house() *House {
 	h := &House{
 		Gate: a.cfg.Gate.Name, Store: a.store, Book: a.book.Load, Refresh: a.refresh,
 		Live: a.live, Keys: a.hostKeys, Certs: a.certs, Vault: a.vault, Errands: a, Notary: a.notary, Records: a.records.root, Renders: a.renders, Now: a.clock.now, Bus: a.news,
-		Numbers: a.metrics, Lookout: a.lookout,
+		Numbers: a.metrics, Lookout: a.lookout, Around: a.surroundings,
 	}
 	if a.gate != nil {
 		h.Dial = a.dialByItself

@@ -40,6 +40,7 @@ type House interface {
 	Credentials
 	RDPLooks
 	Certificates
+	Doctor
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

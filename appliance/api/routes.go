@@ -27,6 +27,7 @@ var routes = slices.Concat(
 	alertRoutes,
 	videoRoutes,
 	approvalRoutes,
+	doctorRoutes,
 	graphicsRoutes,
 	rdpRoutes,
 )

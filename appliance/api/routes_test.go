@@ -265,6 +265,10 @@ func calls() map[string]func(context.Context, House) error {
 		"VerifyAudit[{Recordings:true Head:{}}]": func(ctx context.Context, h House) error {
 			return bodies(h.VerifyAudit(ctx, AuditQuestion{true, "{}"}))
 		},
+		"Examine[{Servers:true}]": func(ctx context.Context, h House) error {
+			_, err := h.Examine(ctx, Examination{true})
+			return err
+		},
 		"Alerts[{All:true}]": func(ctx context.Context, h House) error { _, err := h.Alerts(ctx, AlertFilter{true}); return err },
 		"Stats[]":            func(ctx context.Context, h House) error { _, err := h.Stats(ctx); return err },
 		"News[{Kinds:entry,stay After:7}]": func(ctx context.Context, h House) error {

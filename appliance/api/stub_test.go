@@ -207,6 +207,9 @@ func (s *stub) News(ctx context.Context, f NewsFilter) (iter.Seq2[News, error], 
 func (s *stub) Metrics(ctx context.Context) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "Metrics"))
 }
+func (s *stub) Examine(ctx context.Context, q Examination) ([]Check, error) {
+	return nil, s.saw(ctx, "Examine", q)
+}
 func (s *stub) Alerts(ctx context.Context, f AlertFilter) ([]Alert, error) {
 	return nil, s.saw(ctx, "Alerts", f)
 }

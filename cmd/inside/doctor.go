@@ -1,81 +1,184 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"slices"
-	"strconv"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/pawelmojski/inside/appliance/api"
 )
 
-func (c *cli) doctorCommand() *cobra.Command {
-	return noun("doctor", "look at what the gate works with, and say what is wrong", c.doctorRDP())
-}
+const usualConfig = "/etc/inside/inside.toml"
 
-func (c *cli) doctorRDP() *cobra.Command {
-	var f api.HostKeyFilter
+func (c *cli) doctorCommand() *cobra.Command {
+	var q api.Examination
+	config := usualConfig
 	cmd := &cobra.Command{
-		Use: "rdp SERVER", Short: "which security a server's RDP asks for, and what the gate can do with it", Args: args(1, 1),
-		Long: `Has the gate dial the server as for a session and ask which security it takes:
-standard RDP security, TLS, network level authentication (NLA), RDSTLS. Nobody
-logs in and nothing is pinned. The exit code is 1 where nobody can get in.`,
-		ValidArgsFunction: c.complete(c.serverNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			l, err := c.house().LookAtRDP(cmd.Context(), args[0], f)
+		Use: "doctor", Short: "what keeps people out or lets them past the gate, and the command that helps; exit code 1 where something fails",
+		Long: `Doctor looks at what the gate stands on and what other programs on the router
+do to it: rules, forwarding, firewalls, routes, clock, disk and database.
+Where something is not well it prints the command that makes it so; what a
+firewall's own configuration is to keep has to be written there, too.`,
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			checks, err := c.examine(cmd.Context(), q, config)
 			if err != nil {
 				return err
 			}
-			if err := c.printRDP(l); err != nil || l.Usable {
-				return err
-			}
-			return &saidNo{code: exitError}
+			return c.printChecks(checks)
 		},
 	}
-	cmd.Flags().StringVar(&f.Address, "address", "", "which address of the server, 10.30.0.7 or 10.30.0.7:3389; needed where it is a prefix")
-	return cmd
+	cmd.Flags().BoolVar(&q.Servers, "servers", false, "also dial each server")
+	cmd.Flags().StringVar(&config, "config", config, "the configuration to check, a `FILE`")
+	cmd.AddCommand(c.doctorRDP())
+	return c.csvFlag(cmd)
 }
 
-// securities are what a server takes, in words.
-var securities = map[string]string{
-	"tls": "TLS", "nla": "NLA", "nla-ex": "NLA with HYBRID_EX", "rdstls": "RDSTLS", "standard": "standard RDP security",
+// examine asks the daemon, and looks at what the daemon cannot see: itself
+// when it does not run, and what its unit hides from it.
+func (c *cli) examine(ctx context.Context, q api.Examination, config string) ([]api.Check, error) {
+	checks, err := c.house().Examine(ctx, q)
+	if c.remote() {
+		return checks, err
+	}
+	var unreachable *api.Unreachable
+	switch {
+	case errors.As(err, &unreachable) && !errors.Is(err, fs.ErrPermission):
+		return append([]api.Check{serviceCheck(ctx, err)}, append(localChecks(ctx, config), modulesCheck(ctx))...), nil
+	case err != nil:
+		return nil, err
+	}
+	return append(checks, localChecks(ctx, config)...), nil
 }
 
-func (c *cli) printRDP(l api.RDPLook) error {
-	if c.json {
-		return c.printJSON(l)
+func localChecks(ctx context.Context, config string) []api.Check {
+	checks := []api.Check{clockCheck(unix.Adjtimex)}
+	// Whoever may not read the file cannot check it either.
+	if f, err := os.Open(config); !errors.Is(err, fs.ErrPermission) {
+		if err == nil {
+			f.Close()
+		}
+		checks = append(checks, configCheck(ctx, config))
 	}
-	var takes []string
-	for _, t := range l.Takes {
-		takes = append(takes, firstOf(securities[t], t))
-	}
-	var fields fields
-	fields.add("server", l.Server+", "+l.Address)
-	fields.add("takes", firstOf(strings.Join(takes, ", "), "nothing the gate knows")+yes(l.Insists, "; nobody without NLA"))
-	fields.add("speaks", strings.Join(slices.DeleteFunc([]string{l.TLS, credsspText(l)}, func(s string) bool { return s == "" }), ", "))
-	if cert := l.Certificate; cert != nil {
-		fields.add("certificate", fmt.Sprintf("%s, until %s", cert.Subject, moment(cert.Until)))
-		fields.add("fingerprint", cert.Fingerprint)
-		pinned := map[string]string{"yes": "the pinned one", "no": "not pinned yet: the next session pins it", "changed": "NOT the pinned one"}[cert.Pinned]
-		fields.add("key", cert.Key+", "+firstOf(pinned, cert.Pinned))
-	}
-	for _, t := range l.Trouble {
-		fields.add("trouble", t)
-	}
-	if err := fields.print(c.out); err != nil {
-		return err
-	}
-	for _, line := range l.Advice {
-		fmt.Fprintf(c.out, "\n%s\n", api.Escape(line))
-	}
-	return nil
+	return checks
 }
 
-func credsspText(l api.RDPLook) string {
-	if l.CredSSP == 0 {
-		return ""
+// programPatience is how long another program may take.
+const programPatience = 10 * time.Second
+
+// output runs a program and returns what it printed, on both streams.
+func output(ctx context.Context, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, programPatience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, program(name), args...).CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// program finds programs that root's PATH may lack.
+func program(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
 	}
-	return "CredSSP " + strconv.Itoa(l.CredSSP)
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if path := filepath.Join(dir, name); isProgram(path) {
+			return path
+		}
+	}
+	return name
+}
+
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o111 != 0
+}
+
+// serviceCheck says that the daemon does not run, and the last that it said.
+func serviceCheck(ctx context.Context, unreachable error) api.Check {
+	c := api.Check{Name: "service", State: api.CheckFailed, Text: unreachable.Error(), Hint: "systemctl start inside"}
+	if last, err := output(ctx, "journalctl", "-u", "inside", "-n", "1", "-o", "cat", "--no-pager"); err == nil && last != "" && !strings.HasPrefix(last, "-- ") {
+		c.Text += "; its last line in the log: " + last
+		c.Hint = "journalctl -u inside -n 20"
+	}
+	return c
+}
+
+func configCheck(ctx context.Context, file string) api.Check {
+	out, err := output(ctx, "insided", "--check-config", "--config", file)
+	switch {
+	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
+		return api.Check{Name: "config", State: api.CheckWarning, Text: file + " is not checked: there is no insided in the PATH", Hint: "apt-get install --reinstall inside"}
+	case err != nil:
+		return api.Check{Name: "config", State: api.CheckFailed, Text: strings.TrimPrefix(out, "insided: error: "), Hint: "insided --check-config --config " + file}
+	}
+	return api.Check{Name: "config", State: api.CheckOK, Text: file}
+}
+
+// clockCheck says whether anything keeps the clock right: grants begin and end
+// by it, and the record says when things happened.
+func clockCheck(adjtimex func(*unix.Timex) (int, error)) api.Check {
+	var t unix.Timex
+	state, err := adjtimex(&t)
+	const timeError = 5 // TIME_ERROR of adjtimex(2): not synchronized
+	switch {
+	case err != nil:
+		return api.Check{Name: "clock", State: api.CheckWarning, Text: fmt.Sprintf("the kernel does not say whether it is synchronized: %v", err)}
+	case state == timeError || t.Status&unix.STA_UNSYNC != 0:
+		return api.Check{Name: "clock", State: api.CheckWarning, Text: "nothing keeps it right, and grants begin and end by it", Hint: "timedatectl set-ntp true"}
+	}
+	return api.Check{Name: "clock", State: api.CheckOK, Text: "synchronized"}
+}
+
+// modulesCheck looks for what the rules need, where no rules are that could
+// show it.
+func modulesCheck(ctx context.Context) api.Check {
+	var missing []string
+	for _, name := range []string{"nf_tables", "nft_tproxy", "nft_socket"} {
+		if _, err := os.Stat("/sys/module/" + name); err == nil {
+			continue
+		}
+		if _, err := output(ctx, "modprobe", "--dry-run", "--quiet", name); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return api.Check{Name: "kernel-modules", State: api.CheckWarning, Hint: "modprobe -a " + strings.Join(missing, " "),
+			Text: "not found: " + strings.Join(missing, ", ") + "; a kernel that has them built in is fine"}
+	}
+	return api.Check{Name: "kernel-modules", State: api.CheckOK, Text: "found"}
+}
+
+func (c *cli) printChecks(checks []api.Check) error {
+	fails := false
+	var lines strings.Builder
+	wide := 0
+	for _, check := range checks {
+		wide = max(wide, len(check.Name))
+	}
+	for _, check := range checks {
+		fails = fails || check.State == api.CheckFailed
+		fmt.Fprintf(&lines, "%-7s  %-*s  %s\n", api.Escape(check.State), wide, api.Escape(check.Name), api.Escape(check.Text))
+		if check.Hint != "" {
+			fmt.Fprintf(&lines, "%-7s  %-*s  # %s\n", "", wide, "", api.Escape(check.Hint))
+		}
+	}
+	var err error
+	switch {
+	case c.json || c.csv:
+		err = c.list(checks, list{})
+	default:
+		_, err = fmt.Fprint(c.out, lines.String())
+	}
+	if err == nil && fails {
+		return &saidNo{code: exitError}
+	}
+	return err
 }
