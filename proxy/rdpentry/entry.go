@@ -117,6 +117,7 @@ type flow struct {
 	spoken  uint32                 // the security protocol it is answered with
 	shown   *x509.Certificate      // what it sees of the gate
 	claimed credssp.Credentials    // what it proved by NLA; no User: nothing
+	relayed bool                   // it passed through to the server, which is reached by then
 	held    *heldPassword          // what it is logged in with instead of what it sent; nil: nothing
 
 	admitted   bool

@@ -95,6 +95,8 @@ func (f *flow) decideNameless() error {
 func (f *flow) howLoggedIn() string {
 	how := "password"
 	switch {
+	case f.relayed:
+		how = "what the client showed it"
 	case f.held != nil:
 		how += " with " + f.held.held.ID
 	case f.typed:

@@ -411,6 +411,12 @@ func (g *gate) accept(cert tls.Certificate) *played {
 		g.t.Fatal(err)
 	}
 	p.side.secured(conn)
+	return g.join(p)
+}
+
+// join is MCS and GCC of a server up to the client's login.
+func (g *gate) join(p *peer) *played {
+	g.t.Helper()
 	s := &played{peer: p}
 	data, err := wire.ParseConnectInitial(p.payload())
 	if err != nil {

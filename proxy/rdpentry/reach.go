@@ -23,10 +23,31 @@ var (
 )
 
 // reach dials the server and is a client to it up to where a client logs in.
+// Where the client's own login was passed through it is there already.
 func (f *flow) reach(ctx context.Context) error {
 	answer, cancel := context.WithTimeoutCause(ctx, f.grace()/4, errSilent)
 	defer cancel()
-	conn, err := f.visit.Dial(answer)
+	if !f.relayed {
+		if err := f.dial(answer); err != nil {
+			return err
+		}
+	}
+	err := f.guarded(answer, f.server, func() error {
+		if !f.relayed {
+			if err := f.secureServer(answer); err != nil {
+				return err
+			}
+		}
+		return f.joinServer()
+	})
+	if err == nil {
+		return nil
+	}
+	return f.refusalByServer(err)
+}
+
+func (f *flow) dial(ctx context.Context) error {
+	conn, err := f.visit.Dial(ctx)
 	if err != nil {
 		var refusal *proxy.Refusal
 		if errors.As(err, &refusal) {
@@ -36,12 +57,11 @@ func (f *flow) reach(ctx context.Context) error {
 	}
 	f.server = newSide(newPunctual(conn, f.visit))
 	f.server.patience = f.grace() / 4 // a client must not be kept waiting by a server that takes nothing
-	err = f.guarded(answer, f.server, func() error {
-		if err := f.secureServer(answer); err != nil {
-			return err
-		}
-		return f.joinServer()
-	})
+	return nil
+}
+
+// refusalByServer names what went wrong with the server.
+func (f *flow) refusalByServer(err error) *proxy.Refusal {
 	if errors.Is(err, os.ErrDeadlineExceeded) { // it does not even take what it is told
 		err = errSilent
 	}
@@ -50,8 +70,6 @@ func (f *flow) reach(ctx context.Context) error {
 	var refusal *proxy.Refusal
 	var held *heldError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &refusal):
 		return refusal
 	case errors.As(err, &held):
@@ -62,7 +80,7 @@ func (f *flow) reach(ctx context.Context) error {
 		return f.refusal(policy.LedgerUnavailable, store)
 	case errors.Is(err, credssp.ErrRefused), errors.Is(err, errNLA):
 		return f.refusal(policy.NotAuthenticated, err)
-	case errors.Is(err, errOldServer), errors.Is(err, credssp.ErrOld):
+	case errors.Is(err, errOldServer), errors.Is(err, credssp.ErrOld), errors.Is(err, errNotRelayed):
 		return f.refusal(policy.NotServed, err)
 	case errors.Is(err, wire.ErrMalformed), errors.Is(err, credssp.ErrProtocol):
 		return f.refusal(policy.ProtocolError, err)
@@ -74,51 +92,13 @@ func (f *flow) reach(ctx context.Context) error {
 // wants that to come first.
 func (f *flow) secureServer(ctx context.Context) error {
 	held := f.heldFor(ctx)
-	f.asked = wire.ProtocolSSL
+	asked := uint32(wire.ProtocolSSL)
 	if held != nil || f.info.User != "" && f.info.Password != "" {
-		f.asked |= wire.ProtocolHybrid
+		asked |= wire.ProtocolHybrid
 	}
-	if err := f.server.write(wire.ConnectionRequest{Negotiation: true, Protocols: f.asked}.Frame()); err != nil {
-		return err
-	}
-	frame, err := f.server.frames.Next()
+	conn, err := f.takeUpTLS(ctx, asked)
 	if err != nil {
 		return err
-	}
-	if frame.Fast {
-		return errTooEarly
-	}
-	confirm, err := wire.ParseConnectionConfirm(frame.Body)
-	switch {
-	case err != nil:
-		return err
-	case f.asked&wire.ProtocolHybrid == 0 && (confirm.Failure == wire.FailHybridRequired || confirm.Failure == wire.FailSSLWithUserAuthReq):
-		return errNLA
-	case confirm.Failure == wire.FailSSLNotAllowed, confirm.Failure == wire.FailNoCertificate, !confirm.Negotiation:
-		return errOldServer
-	case confirm.Failure != 0:
-		return fmt.Errorf("%w: the server refuses the negotiation with code %d", wire.ErrMalformed, confirm.Failure)
-	case confirm.Protocol == wire.ProtocolRDP:
-		return errOldServer
-	case confirm.Protocol != wire.ProtocolSSL && confirm.Protocol != wire.ProtocolHybrid,
-		confirm.Protocol&f.asked == 0, f.server.frames.Buffered() > 0:
-		return fmt.Errorf("%w: the server chose protocol %#x", wire.ErrMalformed, confirm.Protocol)
-	}
-	f.chosen = confirm.Protocol
-	f.extended = confirm.Flags&wire.ExtendedClientData != 0
-	known, err := f.knownServer(ctx)
-	if err != nil {
-		return err
-	}
-	conn := tls.Client(f.server.raw, &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		// RDP servers sign their own certificates: there is no chain to check.
-		// What is checked instead, and at every connection, is the key.
-		InsecureSkipVerify: true,
-		VerifyConnection:   func(s tls.ConnectionState) error { return known.check(ctx, s) },
-	})
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS with the server: %w", inFewWords(err))
 	}
 	if held != nil {
 		if err := f.useHeld(ctx, held); err != nil {
@@ -137,6 +117,54 @@ func (f *flow) secureServer(ctx context.Context) error {
 	}
 	f.server.secured(conn)
 	return nil
+}
+
+// takeUpTLS asks the server for protocols and takes up TLS with it.
+func (f *flow) takeUpTLS(ctx context.Context, asked uint32) (*tls.Conn, error) {
+	f.asked = asked
+	if err := f.server.write(wire.ConnectionRequest{Negotiation: true, Protocols: asked}.Frame()); err != nil {
+		return nil, err
+	}
+	frame, err := f.server.frames.Next()
+	if err != nil {
+		return nil, err
+	}
+	if frame.Fast {
+		return nil, errTooEarly
+	}
+	confirm, err := wire.ParseConnectionConfirm(frame.Body)
+	switch {
+	case err != nil:
+		return nil, err
+	case asked&wire.ProtocolHybrid == 0 && (confirm.Failure == wire.FailHybridRequired || confirm.Failure == wire.FailSSLWithUserAuthReq):
+		return nil, errNLA
+	case confirm.Failure == wire.FailSSLNotAllowed, confirm.Failure == wire.FailNoCertificate, !confirm.Negotiation:
+		return nil, errOldServer
+	case confirm.Failure != 0:
+		return nil, fmt.Errorf("%w: the server refuses the negotiation with code %d", wire.ErrMalformed, confirm.Failure)
+	case confirm.Protocol == wire.ProtocolRDP:
+		return nil, errOldServer
+	case confirm.Protocol != wire.ProtocolSSL && confirm.Protocol != wire.ProtocolHybrid,
+		confirm.Protocol&asked == 0, f.server.frames.Buffered() > 0:
+		return nil, fmt.Errorf("%w: the server chose protocol %#x", wire.ErrMalformed, confirm.Protocol)
+	}
+	f.chosen = confirm.Protocol
+	f.extended = confirm.Flags&wire.ExtendedClientData != 0
+	known, err := f.knownServer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(f.server.raw, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// RDP servers sign their own certificates: there is no chain to check.
+		// What is checked instead, and at every connection, is the key.
+		InsecureSkipVerify: true,
+		VerifyConnection:   func(s tls.ConnectionState) error { return known.check(ctx, s) },
+	})
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return nil, fmt.Errorf("TLS with the server: %w", inFewWords(err))
+	}
+	return conn, nil
 }
 
 // joinServer is MCS and GCC with the server.

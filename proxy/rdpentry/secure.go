@@ -55,19 +55,19 @@ func (f *flow) secure(ctx context.Context) error {
 		return err
 	}
 	f.login = plainLine(f.request.Cookie, maxName) // a hint, until the real one comes
-	if f.spoken, err = f.security(ctx); err != nil {
-		f.client.write(wire.ConnectionConfirm{Failure: wire.FailSSLRequired}.Frame())
-		return err
-	}
 	if f.client.frames.Buffered() > 0 {
 		return fmt.Errorf("%w: something follows the connection request", wire.ErrMalformed)
 	}
-	certificate, _, err := f.certificate(ctx)
+	certificate, imported, err := f.certificate(ctx)
 	if err != nil {
 		return fmt.Errorf("get the gate's certificate for %s: %w", f.dest, err)
 	}
 	if f.shown, err = x509.ParseCertificate(certificate.Certificate[0]); err != nil {
 		return fmt.Errorf("the gate's certificate for %s: %w", f.dest, err)
+	}
+	if f.spoken, err = f.security(ctx, imported); err != nil {
+		f.client.write(wire.ConnectionConfirm{Failure: wire.FailSSLRequired}.Frame())
+		return err
 	}
 	confirm := wire.ConnectionConfirm{Negotiation: true, Flags: wire.ExtendedClientData, Protocol: f.spoken}
 	if f.native {
@@ -101,16 +101,42 @@ func (f *flow) certificate(ctx context.Context) (cert *tls.Certificate, imported
 	return f.entry.Certificates.Own(ctx, f.dest, name)
 }
 
-// security chooses the protocol for the client.
-func (f *flow) security(ctx context.Context) (uint32, error) {
+// security chooses the protocol for the client. Where nothing is stored for
+// the person, and the server's own certificate was imported, their login may
+// pass through.
+func (f *flow) security(ctx context.Context, imported bool) (uint32, error) {
 	var held []proxy.PasswordFor
-	if f.request.Protocols&wire.ProtocolHybrid != 0 && f.visit.Verdict().Allowed() {
+	allowed := f.visit.Verdict().Allowed()
+	if f.request.Protocols&wire.ProtocolHybrid != 0 && allowed {
 		var err error
 		if held, err = f.visit.Passwords(ctx); err != nil {
 			f.log.Error("stored passwords cannot be looked up", "error", err)
 		}
 	}
-	return securityFor(f.request, f.visit.Verdict().Allowed(), held)
+	spoken, err := securityFor(f.request, allowed, held)
+	if !imported || !allowed || f.request.Protocols&wire.ProtocolHybrid == 0 || !sendsPassword(f.request) ||
+		spoken == wire.ProtocolHybrid || anyFits(held, f.request.Cookie) {
+		return spoken, err
+	}
+	switch why := f.passable(ctx, f.shown); {
+	case why == nil:
+		f.relayed = true
+		return wire.ProtocolHybrid, nil
+	case spoken == 0:
+		return 0, why
+	default:
+		f.log.Info("nla is not passed through", "why", why)
+		return spoken, nil
+	}
+}
+
+// sendsPassword reports whether a client would log in by a password.
+func sendsPassword(r wire.ConnectionRequest) bool {
+	return r.Flags&(wire.RestrictedAdmin|wire.RemoteCredentialGuard) == 0
+}
+
+func anyFits(held []proxy.PasswordFor, cookie string) bool {
+	return slices.ContainsFunc(held, func(p proxy.PasswordFor) bool { return fitsHint(p.Login, cookie) })
 }
 
 // securityFor is NLA for a client that offers it where the gate can check a
@@ -125,8 +151,7 @@ func (f *flow) security(ctx context.Context) (uint32, error) {
 // in a refusal.
 func securityFor(r wire.ConnectionRequest, allowed bool, held []proxy.PasswordFor) (uint32, error) {
 	tls, nla := r.Protocols&wire.ProtocolSSL != 0, r.Protocols&wire.ProtocolHybrid != 0
-	clear := r.Flags&(wire.RestrictedAdmin|wire.RemoteCredentialGuard) == 0 // it sends a password
-	likely := false                                                         // that there is a password to be proven
+	likely := false // that there is a password to be proven
 	for _, p := range held {
 		if !fitsHint(p.Login, r.Cookie) {
 			continue
@@ -136,7 +161,7 @@ func securityFor(r wire.ConnectionRequest, allowed bool, held []proxy.PasswordFo
 		}
 	}
 	switch {
-	case nla && clear && allowed && (likely || !tls && len(held) > 0):
+	case nla && sendsPassword(r) && allowed && (likely || !tls && len(held) > 0):
 		return wire.ProtocolHybrid, nil
 	case tls:
 		return wire.ProtocolSSL, nil
@@ -177,7 +202,10 @@ func fitsHint(login, cookie string) bool {
 // chosen: the client proves that it knows the password that is stored for the
 // login it names. The server has not heard of it yet.
 func (f *flow) proveClient(ctx context.Context) error {
-	if f.spoken != wire.ProtocolHybrid {
+	switch {
+	case f.relayed:
+		return f.passLogin(ctx)
+	case f.spoken != wire.ProtocolHybrid:
 		return nil
 	}
 	login, err := credssp.Accept(f.client.conn, f.shown, f.targetName(), func(domain, user string, proves func([]byte) bool) error {
@@ -194,18 +222,10 @@ func (f *flow) proveClient(ctx context.Context) error {
 // checkClaim decides about somebody who says who they are, by their login and
 // by what is stored for it.
 func (f *flow) checkClaim(ctx context.Context, domain, user string, proves func(hash []byte) bool) error {
-	denied := func(status uint32, r *proxy.Refusal) error { return &credssp.Denied{Status: status, Err: r} }
 	f.claimed = credssp.Credentials{Domain: f.realDomain(domain), User: user}
 	login := loginName(f.claimed.Domain, user)
-	f.login = plainLine(login, maxName)
-	switch {
-	case user == "":
-		return denied(credssp.StatusLogonFailure, f.refusal(policy.NotAuthenticated, errNotSaid))
-	case !soundLogin(login):
-		return denied(credssp.StatusNotGranted, f.refusal(policy.WrongLogin, errNotALogin))
-	}
-	if v := f.visit.Decide(login); !v.Allowed() {
-		return denied(credssp.StatusNotGranted, &proxy.Refusal{Verdict: v, Login: login})
+	if err := f.decideClaim(login); err != nil {
+		return err
 	}
 	keyring, err := f.visit.Keyring(ctx, login)
 	if err != nil {
@@ -233,6 +253,23 @@ func (f *flow) checkClaim(ctx context.Context, domain, user string, proves func(
 	f.log.Error("a stored password cannot be used", "held", held[best].ID, "error", err)
 	return denied(credssp.StatusNotSupported, f.refusal(policy.NotServed, errCannotCheck))
 }
+
+// decideClaim decides about the login that somebody names by NLA.
+func (f *flow) decideClaim(login string) error {
+	f.login = plainLine(login, maxName)
+	switch {
+	case f.claimed.User == "":
+		return denied(credssp.StatusLogonFailure, f.refusal(policy.NotAuthenticated, errNotSaid))
+	case !soundLogin(login):
+		return denied(credssp.StatusNotGranted, f.refusal(policy.WrongLogin, errNotALogin))
+	}
+	if v := f.visit.Decide(login); !v.Allowed() {
+		return denied(credssp.StatusNotGranted, &proxy.Refusal{Verdict: v, Login: login})
+	}
+	return nil
+}
+
+func denied(status uint32, r *proxy.Refusal) error { return &credssp.Denied{Status: status, Err: r} }
 
 // targetName is how the gate calls itself to a client: as the server, of which
 // Windows shows 15 characters.
@@ -267,6 +304,11 @@ func loginName(domain, user string) string {
 // takeLogin makes the login of what the Client Info PDU says, or of what was
 // proven before: then what the PDU says of it counts for nothing.
 func (f *flow) takeLogin() {
+	if f.relayed { // the password is between the client and the server
+		f.info.Domain, f.info.User = f.claimed.Domain, f.claimed.User
+		f.login = loginName(f.realDomain(f.claimed.Domain), f.claimed.User)
+		return
+	}
 	if f.claimed.User != "" {
 		f.info.Login(f.claimed.Domain, f.claimed.User, f.claimed.Password)
 		f.claimed.Password = ""

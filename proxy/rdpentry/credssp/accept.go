@@ -212,8 +212,10 @@ func tokens(token []byte) []negoToken {
 }
 
 // receive reads one message of the client, whose version must not change.
-func (s *server) receive() (tsRequest, error) {
-	r, err := receive(s.conn)
+func (s *server) receive() (tsRequest, error) { return s.receiveFrom(s.conn) }
+
+func (s *server) receiveFrom(from io.Reader) (tsRequest, error) {
+	r, err := receive(from)
 	if err != nil {
 		return r, err
 	}
@@ -243,7 +245,7 @@ func (s *server) refuse(err error) {
 	switch {
 	case errors.As(err, &d):
 		status = d.Status
-	case errors.Is(err, ErrOldClient), errors.Is(err, ErrNoNTLM), errors.Is(err, ErrNotPassword):
+	case errors.Is(err, ErrOldClient), errors.Is(err, ErrOld), errors.Is(err, ErrNoNTLM), errors.Is(err, ErrNotPassword):
 		status = StatusNotSupported
 	}
 	s.send(tsRequest{ErrorCode: int64(int32(status))}) // signed, in four bytes, as everybody writes it

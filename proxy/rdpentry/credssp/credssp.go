@@ -158,9 +158,13 @@ func answered(r io.Reader) (tsRequest, error) {
 	case t.Version < oldest:
 		return t, ErrOld
 	case t.ErrorCode != 0:
-		return t, fmt.Errorf("%w (status %#08x)", ErrRefused, uint32(t.ErrorCode))
+		return t, refusedWith(t)
 	}
 	return t, nil
+}
+
+func refusedWith(t tsRequest) error {
+	return fmt.Errorf("%w (status %#08x)", ErrRefused, uint32(t.ErrorCode))
 }
 
 func send(w io.Writer, r tsRequest) error {
