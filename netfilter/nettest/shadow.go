@@ -49,3 +49,19 @@ func (l *Lab) StartShadow(u User) (*Shadow, error) {
 		return err == nil
 	})
 }
+
+// Certificate is the file of the certificate it shows, and of its private key.
+func (s *Shadow) Certificate() (cert, key string, err error) {
+	for name, file := range map[string]*string{"shadow.crt": &cert, "shadow.key": &key} {
+		err := filepath.WalkDir(s.dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.Name() == name {
+				*file = path
+			}
+			return nil
+		})
+		if err != nil || *file == "" {
+			return "", "", fmt.Errorf("freerdp-shadow has left no %s below %s: %w", name, s.dir, err)
+		}
+	}
+	return cert, key, nil
+}

@@ -113,12 +113,13 @@ type flow struct {
 	client *side // owned from the start
 	server *side // nil until dialled
 
-	request wire.ConnectionRequest // what the client asks for
-	spoken  uint32                 // the security protocol it is answered with
-	shown   *x509.Certificate      // what it sees of the gate
-	claimed credssp.Credentials    // what it proved by NLA; no User: nothing
-	relayed bool                   // it passed through to the server, which is reached by then
-	held    *heldPassword          // what it is logged in with instead of what it sent; nil: nothing
+	request  wire.ConnectionRequest // what the client asks for
+	spoken   uint32                 // the security protocol it is answered with
+	shown    *x509.Certificate      // what it sees of the gate
+	claimed  credssp.Credentials    // what it proved by NLA; no User: nothing
+	relayed  bool                   // it passed through to the server, which is reached by then
+	unpassed error                  // why it did not
+	held     *heldPassword          // what it is logged in with instead of what it sent; nil: nothing
 
 	admitted   bool
 	admittedAs string

@@ -80,6 +80,9 @@ func (f *flow) secure(ctx context.Context) error {
 	switch err := conn.HandshakeContext(ctx); {
 	case err == nil:
 	case f.spoken == wire.ProtocolSSL && f.request.Protocols&wire.ProtocolHybrid != 0 && gone(err, policy.ClientLeft) == policy.ClientLeft && ctx.Err() == nil:
+		if f.unpassed != nil {
+			return f.unpassed
+		}
 		return errNoTLS // there are clients that offer TLS beside NLA and do not mean it
 	default:
 		return fmt.Errorf("TLS with the client: %w", err)
@@ -125,7 +128,7 @@ func (f *flow) security(ctx context.Context, imported bool) (uint32, error) {
 	case spoken == 0:
 		return 0, why
 	default:
-		f.log.Info("nla is not passed through", "why", why)
+		f.unpassed = why
 		return spoken, nil
 	}
 }

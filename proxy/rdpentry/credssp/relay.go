@@ -94,7 +94,8 @@ func (r *relay) down() error {
 	t, err := receive(io.TeeReader(r.server, &raw))
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return ErrRefused // as some servers say it
+		r.client.refuse(ErrRefused) // some servers say so by hanging up, which a client takes for a bad line
+		return ErrRefused
 	case err != nil:
 		return err
 	case t.Version < oldest:
