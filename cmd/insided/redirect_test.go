@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
+	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 )
 
 // holds puts a text on the clipboard of the desk, or has xclip say what is on
@@ -123,4 +124,19 @@ func TestADesktopFollowsItsWindow(t *testing.T) {
 		p := h.replay(id)
 		return p.W == 700 && p.H == 500 && d.differs(p, 0) == 0
 	})
+
+	// The video has room for both sizes and shows the last in its corner.
+	shown := h.replay(id)
+	h.inside("session", "kill", id[:8])
+	s.ends(t, exitAdmin)
+	h.ended(id)
+	video := filepath.Join(h.dir, "desktop.mp4")
+	h.inside("export", id[:8], video, "--mp4")
+	canvas := screen.NewPicture(800, 560)
+	for y := range shown.H {
+		copy(canvas.Pix[y*canvas.W:], shown.Pix[y*shown.W:][:shown.W])
+	}
+	if db := likeness(t, canvas, video); db < 30 {
+		t.Errorf("the last frame of the video is not the desktop of another size: %.1f dB", db)
+	}
 }
