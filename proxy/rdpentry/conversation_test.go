@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
+	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
@@ -174,6 +175,23 @@ func deeper(t testing.TB, body []byte, depth int) []byte {
 	return wire.ConnectInitial(d.Bytes(true))
 }
 
+// everyConversation are the names of all.
+var everyConversation = []string{"xrdp", "shadow", "xrdp-16", "xrdp-32", "xrdp-open", "shadow-open"}
+
+// permit makes the house permit what it permitted in a conversation: in those
+// that are open, all there is, and the server's own graphics.
+func (g *gate) permit(name string) {
+	v := *g.verdict.Load()
+	if strings.HasSuffix(name, "-open") {
+		grant, server := *v.Grant, *v.Server
+		grant.Redirection, server.NativeGraphics = policy.AllRedirections, true
+		v.Grant, v.Server = &grant, &server
+	} else {
+		v.Grant, v.Server = &policy.Grant{ID: "1"}, &policy.Server{ID: "1", Name: "desk"}
+	}
+	g.verdict.Store(&v)
+}
+
 // A written visit goes to its server through the stenographer.
 type written struct {
 	*gate
@@ -190,13 +208,21 @@ func TestRecordConversations(t *testing.T) {
 	if os.Getenv("INSIDE_CONVERSE") == "" {
 		return
 	}
+	only := os.Getenv("INSIDE_CONVERSE")
 	for _, c := range []struct {
 		name   string
 		depth  int
 		shadow bool
-	}{{"xrdp", 0, false}, {"shadow", 0, true}, {"xrdp-16", 16, false}, {"xrdp-32", 32, false}} {
+		client string // further options of it
+	}{
+		{"xrdp", 0, false, ""}, {"shadow", 0, true, ""}, {"xrdp-16", 16, false, ""}, {"xrdp-32", 32, false, ""},
+		{"xrdp-open", 0, false, "+clipboard /drive:tmp,/tmp"}, {"shadow-open", 0, true, "/gfx:AVC420 +clipboard /drive:tmp,/tmp"},
+	} {
+		if only != "1" && only != c.name {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
-			g, told := converse(t, c.depth, c.shadow)
+			g, told := converse(t, c.name, c.depth, c.shadow, c.client)
 			for _, event := range g.events {
 				t.Logf("%+v", event)
 			}
@@ -221,7 +247,7 @@ func TestRecordConversations(t *testing.T) {
 
 // converse has a client and a server of a lab talk to each other through the
 // gate.
-func converse(t *testing.T, depth int, shadow bool) (*gate, conversation) {
+func converse(t *testing.T, name string, depth int, shadow bool, client string) (*gate, conversation) {
 	lab := nettest.For(t, nettest.Options{})
 	user := nettest.User{Name: "ideo", Password: labPassword}
 	if shadow { // without NLA, which is bound to the certificate
@@ -244,6 +270,7 @@ func converse(t *testing.T, depth int, shadow bool) (*gate, conversation) {
 	})
 	s := &stenographer{t: t, cert: certificate(t), depth: depth}
 	g := newGate(t)
+	g.permit(name)
 	v := &written{gate: g, dial: func(ctx context.Context) (net.Conn, error) {
 		conn, err := lab.Gateway.Dial(ctx, netip.AddrPortFrom(nettest.BackendIP4, 3389).String())
 		if err != nil {
@@ -273,7 +300,7 @@ func converse(t *testing.T, depth int, shadow bool) (*gate, conversation) {
 	desk, err := lab.Client.Start("unshare", "--mount", "--propagation", "private", "/bin/sh", "-c",
 		"mount -t tmpfs none /tmp\nmkdir -m 1777 /tmp/.X11-unix\nexport HOME=/tmp DISPLAY=:1\n"+
 			"Xvfb :1 -screen 0 660x500x24 -nolisten tcp & until xdpyinfo >/dev/null 2>&1; do sleep 0.1; done\n"+
-			fmt.Sprintf("exec xfreerdp /v:%s /u:ideo '/p:%s' /cert:ignore /size:640x480 /bpp:%d /sound:sys:fake\n", nettest.GatewayClient4, labPassword, bpp))
+			fmt.Sprintf("exec xfreerdp /v:%s /u:ideo '/p:%s' /cert:ignore /size:640x480 /bpp:%d /sound:sys:fake %s\n", nettest.GatewayClient4, labPassword, bpp, client))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ const (
 func TestMutatedPDUsEndNothingButTheirFlow(t *testing.T) {
 	soak := os.Getenv("INSIDE_SOAK") != ""
 	var all []conversation
-	for _, name := range []string{"xrdp", "shadow", "xrdp-16", "xrdp-32"} {
+	for _, name := range everyConversation {
 		all = append(all, loadConversation(t, name))
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -71,7 +71,9 @@ func TestMutatedPDUsEndNothingButTheirFlow(t *testing.T) {
 						return
 					}
 					r := mathrand.New(mathrand.NewPCG(seed, uint64(worker)<<32|uint64(n)))
-					if !s.play(t, mutate(r, all[r.IntN(len(all))]), r.IntN(2) == 0) {
+					which := r.IntN(len(all))
+					s.permit(everyConversation[which])
+					if !s.play(t, mutate(r, all[which]), r.IntN(2) == 0) {
 						t.Errorf("flow %d of worker %d", n, worker)
 					}
 				}
@@ -101,9 +103,10 @@ func TestMutatedPDUsEndNothingButTheirFlow(t *testing.T) {
 
 // What nobody damaged is carried to its end.
 func TestConversationsAreHeldAgain(t *testing.T) {
-	for _, name := range []string{"xrdp", "shadow", "xrdp-16", "xrdp-32"} {
+	for _, name := range everyConversation {
 		tally := newTally()
 		s := newStage(t, tally)
+		s.permit(name)
 		s.play(t, loadConversation(t, name), false)
 		if tally.ends[string(policy.ClientLeft)]+tally.ends[string(policy.ServerLeft)] != 1 || s.drawn == 0 {
 			t.Errorf("%s ended with %v and %d updates", name, tally.ends, s.drawn)
@@ -307,7 +310,7 @@ func (s *stage) updates() (n int) {
 			s.t.Errorf("the recording cannot be read: %v", err)
 			return n
 		}
-		if e.Kind == desktop.Update {
+		if e.Kind == desktop.Update || e.Kind == desktop.Graphics {
 			n++
 		}
 		ended = e.Kind == desktop.End
