@@ -544,6 +544,9 @@ func FuzzRead(f *testing.F) {
 	root, _ := small(f, true)
 	file, _ := files(f, root)
 	f.Add(file[:200])
+	real, err := os.ReadFile("testdata/xrdp.rdpr")
+	must(f, err)
+	f.Add(real)
 	f.Add([]byte(`{"format":"inside desktop 1","width":8,"height":4}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, seq, err := Read(bytes.NewReader(b))
@@ -559,6 +562,20 @@ func FuzzEvents(f *testing.F) {
 	f.Add(appendEvent(nil, 0, Resize, pair(8192, 8192)))
 	f.Add(appendEvent(appendEvent(nil, 0, Palette, make([]byte, 768)), 0, Move, pair(1, 2)))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 'u', 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	real, err := os.ReadFile("testdata/xrdp.rdpr")
+	must(f, err)
+	blocks := newBlockReader(bytes.NewReader(real))
+	_, err = blocks.header()
+	must(f, err)
+	for {
+		_, payload, err := blocks.next()
+		if err != nil || len(payload) == 0 {
+			break
+		}
+		plain, err := expand(nil, payload)
+		must(f, err)
+		f.Add(plain)
+	}
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		head, err := line(recording.Header{Width: 16, Height: 8})
 		must(t, err)
