@@ -18,7 +18,6 @@ const (
 var codecNames = map[uint16]string{
 	codecRemoteFX: "RemoteFX", codecClear: "ClearCodec", codecProgressive: "RemoteFX progressive",
 	codecPlanar: "planar", codecAVC420: "H.264 (AVC420)", codecAVC444: "H.264 (AVC444)", codecAVC444v2: "H.264 (AVC444)",
-	codecUncompressed: "raw pixels",
 }
 
 func codecName(codec uint16) string {

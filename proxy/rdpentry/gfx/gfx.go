@@ -77,7 +77,6 @@ const headerSize = 8
 type message struct {
 	kind uint16
 	body []byte
-	raw  []byte // with its header
 }
 
 // next reads the message at the front of b and returns what follows it.
@@ -90,7 +89,7 @@ func next(b []byte) (m message, rest []byte, err error) {
 	if length < headerSize || length > uint32(len(b)) {
 		return m, nil, malformed("message %#x has %d of its %d bytes", m.kind, len(b), length)
 	}
-	m.raw, m.body, rest = b[:length], b[headerSize:length], b[length:]
+	m.body, rest = b[headerSize:length], b[length:]
 	if len(m.body) < shortest[m.kind] {
 		return m, nil, malformed("message %#x has only %d bytes", m.kind, length)
 	}

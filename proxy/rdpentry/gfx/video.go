@@ -2,18 +2,12 @@ package gfx
 
 import "image"
 
-// A Stream numbers the pictures of H.264 that belong together: those of one
-// surface, from its creation on, since each builds on those before it.
-type Stream struct {
-	Number int // of the surface, in the order they were created
-	Next   int // the picture to come
-}
-
 // A Video is one picture of H.264 (RFX_AVC420_BITMAP_STREAM, 2.2.4.4): of
 // which stream it is, the parts of it that are shown, and its bytes as Annex B
-// of H.264 has them.
+// of H.264 has them. A stream is the pictures of one surface from its creation
+// on, since each builds on those before it.
 type Video struct {
-	Stream        int
+	Stream        int // the number of the surface, in the order they were created
 	Picture       int // from 0 on
 	Width, Height int // of the surface
 	Parts         []image.Rectangle
