@@ -23,18 +23,7 @@ func (d *desk) showsAbout(what string, colour uint32, atLeast int, s *seat) {
 			d.h.t.Fatalf("xfreerdp ended with %d before %s was seen:\n%s", s.exit, what, s.output())
 		case <-time.After(100 * time.Millisecond):
 		}
-		n := 0
-		for c, count := range d.colours() {
-			far := 0
-			for shift := 0; shift < 24; shift += 8 {
-				off := int(c>>shift&0xff) - int(colour>>shift&0xff)
-				far = max(far, off, -off)
-			}
-			if far <= 10 {
-				n += count
-			}
-		}
-		return n >= atLeast
+		return d.shades(colour) >= atLeast
 	})
 }
 
