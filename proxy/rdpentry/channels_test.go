@@ -195,14 +195,16 @@ func TestALongMessagePassesInOrderBesideOthers(t *testing.T) {
 		picture[i] = byte(i)
 	}
 	c.on(append([]byte{2, 0, 0, 0, 36, 0, 0, 0, 8, 0, 0, 0}, make([]byte, 32)...))
+	s.hears(playedFirst)
+	s.on([]byte{4, 0, 0, 0, 4, 0, 0, 0, 8, 0, 0, 0})
+	c.hears(firstChannel)
 	c.on(append([]byte{5, 0, 1, 0, 0xe0, 0x93, 4, 0}, picture...))
 	s.on([]byte{1, 0, 0, 0, 0, 0, 0, 0})
-	s.hears(playedFirst)
 	if got := s.hears(playedFirst); !bytes.Equal(got[8:], picture) {
 		t.Errorf("%d bytes arrive", len(got))
 	}
 	c.hears(firstChannel)
-	if noted := g.kinds("clipboard"); len(noted) != 1 || noted[0] != "nobody asked for it" {
+	if noted := g.kinds("clipboard"); len(noted) != 1 || noted[0] != "picture" {
 		t.Errorf("written down: %q", noted)
 	}
 }

@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -34,10 +35,11 @@ type clipper struct {
 	upload  bool // what it gives goes to the server
 	long    bool // it knows names of formats of any length
 	formats map[uint32]string
-	asked   []string // kinds the other side wants, the oldest first
+	asked   bool   // the other side wants something,
+	wanted  string // of this kind
 	files   []*clipFile
 	locked  map[uint32][]*clipFile // lists that the other side keeps
-	parts   map[uint32]*clipFile   // by the stream the other side asked for them with
+	parts   map[uint32]*clipFile   // by the stream the other side asked for them with; nil is for a size
 }
 
 // A clipFile is a file one side offers.
@@ -50,7 +52,6 @@ type clipFile struct {
 // What is kept of a hostile side.
 const (
 	maxFormats = 1024
-	maxAsked   = 16
 	maxLocked  = 8
 	maxParts   = 1024
 )
@@ -133,19 +134,24 @@ func (c *Clipboard) begin(from *clipper, head []byte, total int) (Fate, Out, err
 	defer c.mu.Unlock()
 	switch {
 	case m.kind == clipContents && len(m.body) >= 4:
-		c.contents(from, m)
-		return Through, Out{}, nil
+		return through(c.contents(from, m)), Out{}, nil
 	case m.kind != clipDataResponse:
 		return Whole, Out{}, nil
 	case !from.filesAsked():
-		c.data(from, m)
-		return Through, Out{}, nil
+		return through(c.data(from, m)), Out{}, nil
 	case total > MaxClipboard:
-		from.answered()
+		from.asked = false
 		c.note(recording.Event{Kind: "denied", Detail: fmt.Sprintf("clipboard: a list of %d files", m.length/clipDescriptor)})
 		return Dropped, c.towards(from, clipNo), nil
 	}
 	return Whole, Out{}, nil
+}
+
+func through(pass bool) Fate {
+	if pass {
+		return Through
+	}
+	return Dropped
 }
 
 // clipNo is the answer that there is nothing to be had.
@@ -173,23 +179,27 @@ func (c *Clipboard) pass(from, to *clipper, msg []byte) (Out, error) {
 	switch m.kind {
 	case clipMonitorReady, clipListResponse, clipTempDirectory:
 	case clipCapabilities:
-		from.long = longNames(m.body)
+		from.long, err = longNames(m.body)
 	case clipFormatList:
-		err = c.offer(from, m, from.long && to.long)
+		err = c.offer(from, m, to)
 	case clipDataRequest:
 		err = to.ask(m.body)
 	case clipDataResponse:
 		if from.filesAsked() {
 			return c.list(from, m, msg)
 		}
-		c.data(from, m)
+		if !c.data(from, m) {
+			return Out{}, nil
+		}
 	case clipContentsRequest:
 		err = to.askContents(m.body)
 	case clipContents:
 		if len(m.body) < 4 {
 			return Out{}, malformed("contents of a file without a number")
 		}
-		c.contents(from, m)
+		if !c.contents(from, m) {
+			return Out{}, nil
+		}
 	case clipLock, clipUnlock:
 		err = to.lock(m)
 	default:
@@ -201,84 +211,115 @@ func (c *Clipboard) pass(from, to *clipper, msg []byte) (Out, error) {
 	return c.towards(from, msg), nil
 }
 
-// longNames reads the general capability set.
-func longNames(body []byte) bool {
+// longNames reads the general capability set, of which there is one: which of
+// two counts is not for the gate to guess.
+func longNames(body []byte) (long bool, err error) {
 	c := wire.Read(body)
 	sets := c.U16()
 	c.U16()
-	for range min(sets, 16) {
+	if sets > 1 {
+		return false, malformed("%d capability sets of the clipboard", sets)
+	}
+	for range sets {
 		kind, n := c.U16(), int(c.U16())
 		set := wire.Read(c.Take(n - 4))
 		set.U32() // version
-		if flags := set.U32(); kind == 1 {
-			return flags&clipLongNames != 0
-		}
+		long = kind == 1 && set.U32()&clipLongNames != 0
 	}
-	return false
+	return long, c.End("what a clipboard can do")
 }
 
-// offer takes a list of formats: what was there before is there no more.
-func (c *Clipboard) offer(from *clipper, m clipMessage, long bool) error {
-	from.formats = map[uint32]string{}
+// How the names of formats are written.
+const (
+	longFormats  = iota // each up to its NUL
+	shortFormats        // in 32 bytes
+	asciiFormats        // likewise, of one byte each
+)
+
+// offer takes a list of formats: what was there before is there no more. A
+// side that has not heard yet what the other can do reads the list in another
+// way than the gate; a list of files is one in any.
+func (c *Clipboard) offer(from *clipper, m clipMessage, to *clipper) (err error) {
 	c.left(from)
-	r := wire.Read(m.body)
-	for len(r.Rest()) > 0 && len(from.formats) < maxFormats {
-		id := r.U32()
+	styles := []int{shortFormats, asciiFormats, longFormats} // the likeliest first
+	switch {
+	case from.long && to.long:
+		styles = []int{longFormats, shortFormats, asciiFormats}
+	case m.flags&clipASCII != 0:
+		styles = []int{asciiFormats, shortFormats, longFormats}
+	}
+	from.formats = nil
+	for _, style := range styles {
+		formats, bad := parseFormats(m.body, style)
 		switch {
-		case long:
-			rest := r.Rest()
-			n := 0
+		case bad != nil:
+			err = cmp.Or(err, bad)
+		case from.formats == nil:
+			from.formats = formats
+		default:
+			for id, name := range formats {
+				if kindOf(id, name) == fileList {
+					from.formats[id] = name
+				}
+			}
+		}
+	}
+	if from.formats != nil {
+		return nil
+	}
+	return err
+}
+
+func parseFormats(body []byte, style int) (map[uint32]string, error) {
+	formats := map[uint32]string{}
+	r := wire.Read(body)
+	for len(r.Rest()) > 0 {
+		id := r.U32()
+		if len(formats) >= maxFormats {
+			return nil, malformed("more than %d formats of the clipboard", maxFormats)
+		}
+		switch style {
+		case longFormats:
+			rest, n := r.Rest(), 0
 			for n+1 < len(rest) && (rest[n] != 0 || rest[n+1] != 0) {
 				n += 2
 			}
-			from.formats[id] = wire.Text(r.Take(n))
+			formats[id] = wire.Text(r.Take(n))
 			r.Take(2)
-		case m.flags&clipASCII != 0:
+		case shortFormats:
+			formats[id] = wire.Text(r.Take(32))
+		case asciiFormats:
 			name, _, _ := strings.Cut(string(r.Take(32)), "\x00")
-			from.formats[id] = name
-		default:
-			from.formats[id] = wire.Text(r.Take(32))
-		}
-		if err := r.End("a list of formats"); err != nil {
-			return err
+			formats[id] = name
 		}
 	}
-	return nil
+	return formats, r.End("a list of formats")
 }
 
-// ask notes that the other side wants one of them.
+// ask notes that the other side wants one of them. Who asks again has given up
+// the request before: that is how programs on both sides do it.
 func (s *clipper) ask(body []byte) error {
 	r := wire.Read(body)
 	id := r.U32()
-	if len(s.asked) >= maxAsked {
-		return malformed("%d formats of the clipboard are asked for at once", len(s.asked)+1)
-	}
-	s.asked = append(s.asked, kindOf(id, s.formats[id]))
+	s.asked, s.wanted = true, kindOf(id, s.formats[id])
 	return r.End("a request for the clipboard")
-}
-
-// answered is the kind of the data that come next.
-func (s *clipper) answered() string {
-	if len(s.asked) == 0 {
-		return "nobody asked for it"
-	}
-	kind := s.asked[0]
-	s.asked = s.asked[1:]
-	return kind
 }
 
 // fileList is the format of a list of files; the files themselves are asked
 // for one by one.
 const fileList = "FileGroupDescriptorW"
 
-func (s *clipper) filesAsked() bool { return len(s.asked) > 0 && s.asked[0] == fileList }
+func (s *clipper) filesAsked() bool { return s.asked && s.wanted == fileList }
 
-// data writes down what is about to pass.
-func (c *Clipboard) data(from *clipper, m clipMessage) {
-	kind := from.answered()
-	if m.flags&clipFail == 0 && m.length > 0 {
-		c.note(from.event("clipboard", "", kind, uint64(m.length)))
+// data writes down what is about to pass, whatever the message says of itself.
+// What nobody has asked for does not pass: it could meet a request on its way,
+// and be taken for what was never looked at.
+func (c *Clipboard) data(from *clipper, m clipMessage) (pass bool) {
+	if from.asked && m.length > 0 {
+		c.note(from.event("clipboard", "", from.wanted, uint64(m.length)))
 	}
+	pass, from.asked = from.asked, false
+	return pass
 }
 
 func (s *clipper) event(kind, path, detail string, n uint64) recording.Event {
@@ -292,8 +333,8 @@ func (s *clipper) event(kind, path, detail string, n uint64) recording.Event {
 // kindOf says a format in a word.
 func kindOf(id uint32, name string) string {
 	switch {
-	case name == fileList:
-		return name
+	case strings.EqualFold(name, fileList): // as Windows compares names of formats
+		return fileList
 	case name == "HTML Format" || name == "text/html":
 		return "html"
 	case name == "Rich Text Format":
@@ -322,14 +363,14 @@ func kindOf(id uint32, name string) string {
 
 // list takes a list of files.
 func (c *Clipboard) list(from *clipper, m clipMessage, msg []byte) (Out, error) {
-	from.answered()
+	from.asked = false
 	if m.flags&clipFail != 0 {
-		return c.towards(from, msg), nil
+		return c.towards(from, clipNo), nil
 	}
 	r := wire.Read(m.body)
 	n := int64(r.U32())
-	if n*clipDescriptor != int64(len(r.Rest())) {
-		return Out{}, malformed("a list of %d files has %d bytes", n, len(m.body))
+	if len(m.body) < 4 || n*clipDescriptor > int64(len(r.Rest())) { // the answer to a request before, perhaps
+		return c.towards(from, clipNo), nil
 	}
 	c.left(from)
 	for range n {
@@ -363,38 +404,38 @@ func (s *clipper) askContents(body []byte) error {
 			files = kept
 		}
 	}
-	if flags&clipRange == 0 {
-		delete(s.parts, stream)
-		return nil
-	}
 	if len(s.parts) >= maxParts {
-		return malformed("%d parts of files are asked for at once", len(s.parts)+1)
+		clear(s.parts) // nobody answers them any more
 	}
-	f := &clipFile{name: fmt.Sprintf("file %d of the clipboard", index), size: 1} // of a list that is there no more
-	if int64(index) < int64(len(files)) {
-		f = files[index]
+	switch {
+	case flags&clipRange == 0:
+		s.parts[stream] = nil
+	case int64(index) < int64(len(files)):
+		s.parts[stream] = files[index]
+	default: // of a list that is there no more
+		s.parts[stream] = &clipFile{name: fmt.Sprintf("file %d of the clipboard", index), size: 1}
 	}
-	s.parts[stream] = f
 	return nil
 }
 
 // contents counts a part of a file. What a file has all of is written down at
 // once, the rest when it is left.
-func (c *Clipboard) contents(from *clipper, m clipMessage) {
+func (c *Clipboard) contents(from *clipper, m clipMessage) (pass bool) {
 	stream := binary.LittleEndian.Uint32(m.body)
-	f := from.parts[stream]
+	f, asked := from.parts[stream]
 	delete(from.parts, stream)
 	n := uint64(m.length - 4)
 	switch {
-	case m.flags&clipFail != 0, n == 0, f == nil && n <= 8: // what was asked for was its size
-	case f == nil:
-		c.note(from.event("file", "", "clipboard, a part of a file nobody asked for", n))
-	default:
-		if f.moved += n; f.size > 0 && f.moved >= f.size {
-			c.note(from.event("file", f.name, "clipboard", f.moved))
-			f.moved = 0
-		}
+	case !asked, f == nil && n > 8:
+		return false
+	case f == nil, n == 0:
+		return true
 	}
+	if f.moved += n; f.size > 0 && f.moved >= f.size {
+		c.note(from.event("file", f.name, "clipboard", f.moved))
+		f.moved = 0
+	}
+	return true
 }
 
 // left writes down of which files only a part has passed, or nobody knows

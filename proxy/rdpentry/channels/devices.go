@@ -247,6 +247,9 @@ const (
 	majorWrite  = 4
 	majorSet    = 6
 
+	majorDirectory = 12
+	minorQuery     = 1
+
 	classRename = 10
 	classDelete = 13
 )
@@ -255,7 +258,7 @@ const (
 func (d *Devices) request(body, msg []byte) (Out, error) {
 	r := wire.Read(body)
 	id, file, number, major := r.U32(), r.U32(), r.U32(), r.U32()
-	r.U32() // minor
+	minor := r.U32()
 	if err := r.End("a request to a device"); err != nil {
 		return Out{}, err
 	}
@@ -276,6 +279,13 @@ func (d *Devices) request(body, msg []byte) (Out, error) {
 		r.Take(24) // access, size, attributes, sharing, disposition
 		r.U32()    // options
 		a.path, sound = pathOf(r.Take(int(min(r.U32(), MaxDevices))))
+	case majorDirectory:
+		if minor == minorQuery {
+			r.Take(4 + 1) // class, whether it begins
+			n := r.U32()
+			r.Take(23)
+			a.path, sound = pathOf(r.Take(int(min(n, MaxDevices))))
+		}
 	case majorRead, majorWrite:
 		r.U32()
 	case majorSet:

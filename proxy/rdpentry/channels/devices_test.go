@@ -156,7 +156,10 @@ func TestAPathThatLeavesItsDriveIsRefused(t *testing.T) {
 	to := utf16le(`\..\x`)
 	rename := append(core(devRequest, 1, 51, 3, majorSet, 0, classRename, 0), make([]byte, 24+2)...)
 	s.refused(append(append(rename, u32s(uint32(len(to)))...), to...), 1, 3, statusBadName)
-	if len(s.events) != 6 {
+	look := append(core(devRequest, 1, 51, 4, majorDirectory, minorQuery, 12), 1)
+	look = append(append(look, u32s(uint32(len(to)))...), make([]byte, 23)...)
+	s.refused(append(look, to...), 1, 4, statusBadName)
+	if len(s.events) != 7 {
 		t.Errorf("noted %q", s.events)
 	}
 }

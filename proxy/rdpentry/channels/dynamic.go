@@ -53,6 +53,7 @@ type Dynamic struct {
 // A way is a dynamic channel, by its number.
 type way struct {
 	Way
+	name     string
 	open     bool   // the client has taken it
 	closing  bool   // the client was told that it is closed, and may say so, too
 	byGate   bool   // the gate has closed it, and the server knows
@@ -288,20 +289,31 @@ func (d *Dynamic) create(p dynPDU, msg []byte) (Out, error) {
 		return Out{}, malformed("dynamic channel %d is opened twice", p.id)
 	}
 	var to Way
-	if old != nil || len(d.ways) < maxWays {
+	if (old != nil || len(d.ways) < maxWays) && !d.tappedAlready(string(name)) {
 		to = d.decide(string(name))
 	}
 	if !to.Open {
 		answer := append([]byte(nil), msg[:len(msg)-len(p.rest)]...)
 		return Out{Server: [][]byte{binary.LittleEndian.AppendUint32(answer, notFound)}}, nil
 	}
-	w := &way{Way: to}
+	w := &way{Way: to, name: string(name)}
 	if old != nil {
 		w.echoes = append(old.echoes, old.byGate)
 		w.echoes = w.echoes[max(0, len(w.echoes)-maxEchoes):]
 	}
 	d.ways[p.id] = w
 	return Out{Client: [][]byte{msg}}, nil
+}
+
+// tappedAlready reports whether a channel of this name is open that is looked
+// into: there is one of these at a time, and each may hold a message.
+func (d *Dynamic) tappedAlready(name string) bool {
+	for _, w := range d.ways {
+		if w.name == name && w.Tap != nil && !w.closing {
+			return true
+		}
+	}
+	return false
 }
 
 // maxName bounds the name of a dynamic channel; the longest known has 52

@@ -205,6 +205,19 @@ func TestATapSeesWholeMessagesAndSaysWhatIsSentOn(t *testing.T) {
 	}
 }
 
+func TestOfATappedChannelThereIsOneAtATime(t *testing.T) {
+	asked := 0
+	k := newTalk(t, func(string) Way { asked++; return Way{Open: true, Tap: capitals{}} })
+	k.down(create(1, "X"), nil, some(create(1, "X")))
+	k.down(create(2, "X"), some(created(2, notFound)), nil)
+	k.down(create(3, "Y"), nil, some(create(3, "Y")))
+	k.down(closing(1), nil, some(closing(1)))
+	k.down(create(2, "X"), nil, some(create(2, "X")))
+	if asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+}
+
 func TestDynamicChannelsAreBounded(t *testing.T) {
 	k := newTalk(t, only("ECHO"))
 	wide := func(i int) []byte {
