@@ -246,6 +246,8 @@ func (t *desktopTap) keyframe() error {
 	if !t.writer.KeyframeDue() {
 		return nil
 	}
+	began := time.Now()
+	defer func() { t.work.done(time.Since(began)) }()
 	at := t.at.Load()
 	t.screen.MovePointer(int(at>>16), int(at&0xffff))
 	return recorded(t.writer.Keyframe(t.screen))

@@ -92,6 +92,7 @@ const (
 	longest     = 10 * 365 * 24 * time.Hour // that a recording can be
 	keyEvery    = 30 * time.Second
 	keyBytes    = 4 << 20 // compressed
+	keyRest     = 20      // times as long as a keyframe takes there is none
 	kindEvents  = 'b'
 	kindKey     = 'k'
 	kindRescued = 'r'

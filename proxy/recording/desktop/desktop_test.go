@@ -300,6 +300,7 @@ func TestAKeyframeIsDueWhenSomethingWasDrawn(t *testing.T) {
 	if w.KeyframeDue() {
 		t.Error("there was one just now")
 	}
+	w.keyTook = 0 // however busy the machine is
 	noise := make([]byte, 1<<20)
 	for i := range noise {
 		noise[i] = byte(u.r.Uint32())
@@ -646,3 +647,27 @@ func BenchmarkKeyframe(b *testing.B) {
 }
 
 var _ ondisk.Rounder = (*Writer)(nil)
+
+// A desktop as large as there may be, filled as fast as it can be: keyframes
+// are a small part of what that costs.
+func TestKeyframesOfALargeDesktopAreFew(t *testing.T) {
+	w := creates(t, newRoot(t))
+	s, err := screen.New(screen.MaxSide, screen.MaxSide/2)
+	must(t, err)
+	noise := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{1}).Read(noise)
+	began, spent, last, keyframes := time.Now(), time.Duration(0), time.Duration(0), 0
+	for range 40 {
+		must(t, w.Update(noise))
+		if w.KeyframeDue() {
+			at := time.Now()
+			must(t, w.Keyframe(s))
+			spent, last = spent+last, time.Since(at)
+			keyframes++
+		}
+	}
+	if total := time.Since(began); keyframes == 0 || spent > total/8 { // the rest after the last is not over
+		t.Errorf("%d keyframes took %v and %v of %v", keyframes, spent, last, total)
+	}
+	must(t, w.Close(""))
+}

@@ -56,6 +56,7 @@ type Writer struct {
 
 	key      time.Duration // when the last keyframe was made
 	keySize  int64         // the file's size then
+	keyTook  time.Duration // to make it
 	eventful bool          // something was drawn since
 
 	side   sync.Mutex // one round at a time; taken before mu
@@ -267,11 +268,14 @@ func (w *Writer) write(b []byte) error {
 }
 
 // KeyframeDue says that [Writer.Keyframe] should be called: 30 seconds or 4 MB
-// of the recording have passed since the last one, and something was drawn.
+// of the recording have passed since the last one, and something was drawn. A
+// keyframe of the largest desktop takes a second: a server that fills 4 MB as
+// fast as it can does not make the gate do nothing else.
 func (w *Writer) KeyframeDue() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.err == nil && w.eventful && (w.size-w.keySize >= keyBytes || w.now()-w.key >= keyEvery)
+	since := w.now() - w.key
+	return w.err == nil && w.eventful && (w.size-w.keySize >= keyBytes || since >= keyEvery) && since >= keyRest*w.keyTook
 }
 
 // Keyframe appends the picture as it is after all events so far.
@@ -293,7 +297,7 @@ func (w *Writer) Keyframe(s *screen.Screen) error {
 	if err := w.block(kindKey, at, key); err != nil {
 		return err
 	}
-	w.key, w.keySize, w.eventful = at, w.size, false
+	w.key, w.keySize, w.keyTook, w.eventful = at, w.size, w.now()-at, false
 	w.touched()
 	return nil
 }
