@@ -159,6 +159,32 @@ func TestAVideoShowsTheGraphicsPipeline(t *testing.T) {
 	}
 }
 
+func TestVideoOnMoreSurfacesThanAreDecodedIsSaidInWords(t *testing.T) {
+	needs(t)
+	units := h264(t, scenes(2, 64, 64, 0x204060, 0xd08020)...)
+	path, _ := record(t, 400, 64, func(d *desk) {
+		var p pipeline
+		for id := range mostFilms + 1 {
+			p.surface(id, 70*id, 0, 64, 64)
+			p.video(id, image.Rect(0, 0, 64, 64), units[0])
+		}
+		p.video(0, image.Rect(0, 0, 64, 64), units[1])
+		p.video(mostFilms, image.Rect(0, 0, 64, 64), units[1])
+		p.send(d)
+		time.Sleep(2 * time.Second)
+	})
+	_, said := rendered(t, path)
+	warnings := 0
+	for _, l := range said {
+		if strings.Contains(l.Warning, "more than 4 surfaces") {
+			warnings++
+		}
+	}
+	if warnings != 1 {
+		t.Errorf("%+v", said)
+	}
+}
+
 func paste(dst, src screen.Picture, at image.Point) {
 	for y := range src.H {
 		copy(dst.Pix[(at.Y+y)*dst.W+at.X:][:src.W], src.Pix[y*src.W:])

@@ -115,9 +115,7 @@ func (s *Surfaces) video(f *surface, d drawing) error {
 			break
 		}
 		for y := r.Min.Y; y < r.Max.Y; y++ {
-			for x := r.Min.X; x < r.Max.X; x++ {
-				f.pix[y*f.w+x] = frame.colour(x, y)
-			}
+			frame.row(f.pix[y*f.w+r.Min.X:y*f.w+r.Max.X], r.Min.X, y)
 		}
 		f.touch(r)
 	}

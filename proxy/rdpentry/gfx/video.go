@@ -127,11 +127,15 @@ func Planes(w, h int, b []byte) (Frame, bool) {
 	return Frame{w, h, b[:w*h], b[w*h:][:half], b[w*h+half:]}, true
 }
 
-// colour converts a pixel as 3.3.8.3.1 says: BT.709, full range.
-func (f Frame) colour(x, y int) uint32 {
-	i := y/2*((f.W+1)/2) + x/2
-	l, u, v := int(f.Y[y*f.W+x])<<8, int(f.U[i])-128, int(f.V[i])-128
-	return clamp(l+403*v)<<16 | clamp(l-48*u-120*v)<<8 | clamp(l+475*u)
+// row converts the pixels of a row from x on, as 3.3.8.3.1 says: BT.709, full
+// range.
+func (f Frame) row(out []uint32, x, y int) {
+	half := (f.W + 1) / 2
+	luma, blue, red := f.Y[y*f.W+x:][:len(out)], f.U[y/2*half:][:half], f.V[y/2*half:][:half]
+	for i := range out {
+		l, u, v := int(luma[i])<<8, int(blue[(x+i)/2])-128, int(red[(x+i)/2])-128
+		out[i] = clamp(l+403*v)<<16 | clamp(l-48*u-120*v)<<8 | clamp(l+475*u)
+	}
 }
 
 func clamp(v int) uint32 { return uint32(min(max(v>>8, 0), 255)) }
