@@ -164,7 +164,13 @@ func (c *Certificates) Drop(dest netip.AddrPort) (bool, error) {
 
 // Authority is the certificate of what signs for servers, to be given to
 // clients.
-func (c *Certificates) Authority() (*x509.Certificate, error) {
+func (c *Certificates) Authority(ctx context.Context) (*x509.Certificate, error) {
+	select {
+	case c.making <- struct{}{}: // or somebody makes another one meanwhile
+		defer func() { <-c.making }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	authority, err := c.authority()
 	if err != nil {
 		return nil, err

@@ -143,7 +143,7 @@ func (h *House) dropCertificate(ctx context.Context, s *policy.Server, dest neti
 }
 
 func (h *House) RDPAuthority(ctx context.Context) (api.ShownCertificate, error) {
-	authority, err := h.Certs.Authority()
+	authority, err := h.Certs.Authority(ctx)
 	if err != nil {
 		return api.ShownCertificate{}, err
 	}

@@ -318,5 +318,12 @@ func FuzzClient(f *testing.F) {
 		}{bytes.NewReader(b), io.Discard}}).accept(knows("ideo", "x")); err == nil {
 			t.Fatalf("let in as %+v", c)
 		}
+		passed := Relay(struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(b), io.Discard}, new(bytes.Buffer), func(string, string) error { return errWrong })
+		if passed == nil {
+			t.Fatal("a login passed through that the server never answered")
+		}
 	})
 }
