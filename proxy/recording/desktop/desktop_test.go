@@ -648,16 +648,16 @@ func BenchmarkKeyframe(b *testing.B) {
 
 var _ ondisk.Rounder = (*Writer)(nil)
 
-// A desktop as large as there may be, filled as fast as it can be: keyframes
+// A large desktop, filled as fast as it can be: keyframes
 // are a small part of what that costs.
 func TestKeyframesOfALargeDesktopAreFew(t *testing.T) {
 	w := creates(t, newRoot(t))
-	s, err := screen.New(screen.MaxSide, screen.MaxSide/2)
+	s, err := screen.New(screen.MaxSide/2, screen.MaxSide/4)
 	must(t, err)
 	noise := make([]byte, 1<<20)
 	rand.NewChaCha8([32]byte{1}).Read(noise)
 	began, spent, last, keyframes := time.Now(), time.Duration(0), time.Duration(0), 0
-	for range 40 {
+	for range 24 {
 		must(t, w.Update(noise))
 		if w.KeyframeDue() {
 			at := time.Now()
