@@ -14,14 +14,33 @@ import (
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
-// Three endings at one server, which takes longer to start than they take.
-func TestHowDesktopsEnd(t *testing.T) {
+// How desktops begin and end at one server, which takes longer to start than
+// they take.
+func TestDesktopsBeginAndEnd(t *testing.T) {
 	state := mountSmall(t, "600m")
 	h, d, x := desktopHouse(t, settings{state: state, minFree: "5%"})
-	grant := h.grant("--protocol", "rdp", "--duration", "1h")
+	grant := h.grant("--protocol", "rdp", "--ssh-login", "ideo", "--duration", "1h")
+	t.Run("who sends no login is asked where the grant is for one", func(t *testing.T) { noLogin(t, h, d) })
 	t.Run("a wrong password is the server's business", func(t *testing.T) { wrongPassword(t, h, d) })
 	t.Run("a full disk ends a session and lets nobody in", func(t *testing.T) { fullDisk(t, h, d, state) })
 	t.Run("a gate that was stopped relays nothing after the end", func(t *testing.T) { stoppedGate(t, h, d, x, grant) })
+}
+
+func noLogin(t *testing.T, h *house, d *desk) {
+	s := d.rdp("/u:", "/p:") // without them xfreerdp sends the name it runs as
+	d.shows("the form", formColour, 10_000, s)
+	d.keys("type --delay 5 'ideo'")
+	d.keys("key Tab Tab")
+	d.keys("type --delay 5 '" + password + "'")
+	d.keys("key Return")
+	d.shows("the desktop", desktopColour, 100_000, s)
+	live := h.live(1)[0]
+	if live.Login != "ideo" {
+		t.Errorf("session %+v", live)
+	}
+	h.until("the recording equals the window", func() bool { return d.differs(h.replay(live.ID), 0) == 0 })
+	h.inside("session", "kill", live.ID[:8])
+	s.ends(t, exitAdmin)
 }
 
 // xrdp shows its own login box to whom it has not let in: what the client sent
@@ -84,7 +103,7 @@ func fullDisk(t *testing.T, h *house, d *desk, state string) {
 	if e := h.ended(live.ID); e.Cause != "recording-failed" {
 		t.Errorf("cause %q, want recording-failed", e.Cause)
 	}
-	if e := h.entries(3)[0]; e.Denial != "recorder-unavailable" {
+	if e := h.entries(4)[0]; e.Denial != "recorder-unavailable" {
 		t.Errorf("entry %+v, want recorder-unavailable", e)
 	}
 }

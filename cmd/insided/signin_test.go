@@ -21,7 +21,8 @@ func TestWhoSentNoPasswordTypesItIntoTheGatesForm(t *testing.T) {
 	d.keys("type --delay 5 'wrong horse'")
 	d.keys("key Return")
 	d.shows("what was wrong", noticeColour, 2000, s)
-	d.keys("type --delay 5 '" + password + "'")
+	d.keys("key Caps_Lock")
+	d.keys("type --delay 5 '" + strings.ToUpper(password) + "'") // with Shift, which the lock undoes
 	d.keys("key Return")
 	d.shows("the desktop", shadowColour, 100_000, s)
 	live := h.live(1)[0]

@@ -96,6 +96,8 @@ func ownCapabilities(width, height, depth int) []wire.Capability {
 		{Kind: wire.CapOrder, Body: orders},
 		{Kind: wire.CapPointer, Body: u16(1, 20, 20)},
 		{Kind: wire.CapInput, Body: input},
-		{Kind: wire.CapChannel, Body: make([]byte, 8)},
+		// No compression, and how much goes into one piece: a client that is told
+		// of none sends pieces of nothing for ever.
+		{Kind: wire.CapChannel, Body: le.AppendUint32(make([]byte, 4), 1600)},
 	}
 }

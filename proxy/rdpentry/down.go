@@ -1,7 +1,6 @@
 package rdpentry
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,10 +14,10 @@ func (f *flow) down() error {
 	for {
 		frame, err := f.server.frames.Next()
 		if err != nil {
-			return gone(err, policy.ServerLeft)
+			return f.unlicensed(gone(err, policy.ServerLeft))
 		}
 		if err := f.pass(frame); err != nil {
-			return err
+			return f.unlicensed(err)
 		}
 		if pause := f.desktop.work.owed(time.Now()); pause > 0 {
 			select {
@@ -122,21 +121,6 @@ func (f *flow) downIO(data []byte) error {
 		}
 	}
 	return nil
-}
-
-var errLicense = errors.New("the server wants to talk to the client about licenses, which is too late after the gate's sign-in form: have the client send the password, such as /p: of xfreerdp")
-
-// downLicense passes licensing on; who was told by the gate that they need no
-// license cannot be told otherwise.
-func (f *flow) downLicense(data []byte) error {
-	if !f.licensed {
-		f.licensing = true
-		return f.showOn(clientIO, data)
-	}
-	if _, rest, err := wire.ParseSecurity(data); err == nil && wire.LicenseDone(rest) {
-		return nil
-	}
-	return &lastPage{errLicense, []string{fmt.Sprintf("Inside: %s.", errLicense)}}
 }
 
 // isShare tells a share control PDU from one with a security header: the

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
@@ -68,6 +69,9 @@ type sink struct{ net.Conn }
 
 func (sink) Write(p []byte) (int, error) { return len(p), nil }
 func (sink) Close() error                { return nil }
+
+func (sink) SetReadDeadline(time.Time) error  { return nil }
+func (sink) SetWriteDeadline(time.Time) error { return nil }
 
 // FuzzServer is a server that says anything once the person is in; begun says
 // whether there is a desktop already.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"time"
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
@@ -19,6 +20,7 @@ type page struct {
 	depth         int
 	area          image.Rectangle // what is drawn on
 	shown         screen.Picture  // what stands there
+	shownAgain    time.Time       // to a client that asked
 }
 
 // pageShare is the number of the gate's own desktop.
@@ -60,7 +62,7 @@ func (p *page) send(data []byte) error {
 // open is the second half of the connection sequence, from licensing to the
 // font map, as a server does it.
 func (p *page) open() error {
-	if !p.f.licensed && !p.f.licensing {
+	if !p.f.licensed && !p.f.licensing { // else the client knows already
 		if err := p.send(wire.ValidClient()); err != nil {
 			return err
 		}
@@ -133,12 +135,26 @@ func (p *page) show(pic screen.Picture, at image.Point) error {
 		}
 	}
 	copy(p.shown.Pix, pic.Pix)
-	return p.f.client.write(frames)
+	return p.write(frames)
 }
+
+// againEvery is the least time between two times a client is shown all of a
+// page because it asks for it.
+const againEvery = 250 * time.Millisecond
 
 // again is for a client that has lost what it showed.
 func (p *page) again() error {
-	return p.f.client.write(p.frames(p.shown, p.area.Sub(p.area.Min), p.area.Min))
+	time.Sleep(time.Until(p.shownAgain.Add(againEvery)))
+	p.shownAgain = time.Now()
+	return p.write(p.frames(p.shown, p.area.Sub(p.area.Min), p.area.Min))
+}
+
+// write gives up on a client that does not take what it is shown. In a session
+// it may be slow, but here nobody was let in yet.
+func (p *page) write(frames []byte) error {
+	p.f.client.raw.SetWriteDeadline(time.Now().Add(p.f.grace() / 4))
+	defer p.f.client.raw.SetWriteDeadline(time.Time{})
+	return p.f.client.write(frames)
 }
 
 // frames are the updates that draw the part r of a picture whose corner is at.
@@ -180,25 +196,20 @@ func deactivateAll(share uint32) []byte {
 	return wire.MCS{Kind: wire.SendDataIndication, User: wire.ServerUser, Channel: clientIO, Data: data}.Frame()
 }
 
-// input waits for what the person does next on the page. A client that wants
-// to see the page again is shown it.
+// input waits for what the client sends next, and returns what the person has
+// done by it, if anything. A client that wants to see the page again is shown
+// it.
 func (p *page) input() ([]wire.Input, error) {
-	for {
-		frame, err := p.f.client.frames.Next()
-		if err != nil {
-			return nil, gone(err, policy.ClientLeft)
-		}
-		if frame.Fast {
-			if wire.FastSecured(frame.Header) {
-				return nil, fmt.Errorf("%w: encrypted input within TLS", wire.ErrMalformed)
-			}
-			return wire.ParseFastInput(frame.Header, frame.Body)
-		}
-		inputs, err := p.slowInput(frame)
-		if len(inputs) > 0 || err != nil {
-			return inputs, err
-		}
+	frame, err := p.f.client.frames.Next()
+	switch {
+	case err != nil:
+		return nil, gone(err, policy.ClientLeft)
+	case !frame.Fast:
+		return p.slowInput(frame)
+	case wire.FastSecured(frame.Header):
+		return nil, fmt.Errorf("%w: encrypted input within TLS", wire.ErrMalformed)
 	}
+	return wire.ParseFastInput(frame.Header, frame.Body)
 }
 
 func (p *page) slowInput(frame wire.Frame) ([]wire.Input, error) {

@@ -47,11 +47,6 @@ func wanting(err error) string {
 // was typed is nowhere but in the form and in what is sent.
 func (f *flow) signIn(ctx context.Context, why string) error {
 	var result error
-	f.client.patience = f.grace() / 4 // in a session a client may be slow
-	defer func() {
-		f.client.patience = 0
-		f.client.raw.SetWriteDeadline(time.Time{})
-	}()
 	err := f.guarded(ctx, f.client, func() error {
 		f.client.raw.SetReadDeadline(time.Now().Add(f.grace() / 4))
 		p, err := f.openPage()

@@ -1,6 +1,7 @@
 package rdpentry
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy/rdpentry/form"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -270,16 +272,91 @@ func TestTypingFastIsDrawnSeldom(t *testing.T) {
 	}
 }
 
-func TestLicensingAfterTheFormCannotBe(t *testing.T) {
+// request is a server's license request, as far as anybody looks.
+var request = []byte{wire.SecLicense, 0, 0, 0, 1, 3, 8, 0, 0, 0, 0, 0}
+
+func TestAServerThatAsksForALicenseAfterTheFormIsTold(t *testing.T) {
 	g := restricted(t)
 	c := g.enter(nobody())
 	c.openPage()
 	c.signIn("ideo", "x")
 	s := g.accept(certificate(t))
-	c.dismiss()
-	s.say([]byte{wire.SecLicense, 0, 0, 0, 1, 3, 8, 0, 0, 0, 0, 0}) // a license request
-	if err := g.end(); !errors.Is(err, policy.Failed) {
-		t.Errorf("the session ended with %v", err)
+	s.say(request)
+	if got := s.next(); string(got.Data) != string(wire.NoLicense()) {
+		t.Errorf("the server hears % x", got.Data)
 	}
-	g.says("licenses")
+	s.begin(c) // it does not mind
+}
+
+func TestAServerThatInsistsOnALicenseAfterTheFormCannotBeEntered(t *testing.T) {
+	for name, then := range map[string]func(*played){
+		"it hangs up":   func(s *played) { s.side.close() },
+		"it says so":    func(s *played) { s.send(wire.MCS{Kind: wire.DisconnectUltimatum}.Frame()) },
+		"it asks again": func(s *played) { s.say(request) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := restricted(t)
+			c := g.enter(nobody())
+			c.openPage()
+			c.signIn("ideo", "x")
+			s := g.accept(certificate(t))
+			c.dismiss()
+			s.say(request)
+			s.next()
+			then(s)
+			if err := g.end(); !errors.Is(err, policy.Failed) {
+				t.Errorf("the session ended with %v", err)
+			}
+			g.says("license")
+		})
+	}
+}
+
+// A client that asks for the page without end is not drawn for without end.
+func TestAskingForThePageIsAnsweredSeldom(t *testing.T) {
+	g := restricted(t)
+	c := g.enter(nobody())
+	c.openPage()
+	took := make(chan int64)
+	go func() {
+		n, _ := io.Copy(io.Discard, c.side.conn)
+		took <- n
+	}()
+	began := time.Now()
+	for range 4 {
+		c.tell(wire.NewData(pageShare, 1006, wire.DataRefresh, make([]byte, 12)).Bytes())
+	}
+	c.types(escape)
+	g.refused(policy.NotAuthenticated)
+	if lasted, n := time.Since(began), <-took; lasted < 3*againEvery || n < 1<<19 {
+		t.Errorf("four pages came as %d bytes within %s", n, lasted)
+	}
+}
+
+// Whatever a client sends while the form is shown, it is read to its end and
+// nothing comes of it but what was typed.
+func FuzzSignIn(f *testing.F) {
+	f.Add([]byte{1 << 2, 4, 0, 0x1e, 2 << 2, 6, 0, 0x0f, 1, 0x0f})
+	f.Add([]byte{1 << 2, 5, 0x80, 'x', 0})
+	f.Add(wire.MCS{Kind: wire.SendDataRequest, User: 1006, Channel: clientIO,
+		Data: wire.NewData(pageShare, 1006, wire.DataInput, []byte{1, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0x40, 0x1e, 0, 0, 0}).Bytes()}.Frame())
+	f.Add(wire.MCS{Kind: wire.DisconnectUltimatum}.Frame())
+	flow := fuzzedFlow(f)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		fl := flow(t)
+		fl.client.frames = wire.NewReader(bytes.NewReader(b))
+		p := &page{f: fl, width: 640, height: 480, depth: 24}
+		s := signIn{f: fl, page: p, form: form.New(640, 480, "desk", "", "", 0x409)}
+		for {
+			p.shownAgain = time.Time{}
+			inputs, err := p.input()
+			if err != nil {
+				break
+			}
+			for _, in := range inputs {
+				s.step(in)
+			}
+		}
+	})
 }

@@ -182,25 +182,3 @@ func (i *ClientInfo) Login(domain, user, password string) {
 
 // Notify makes the server tell who logged in.
 func (i *ClientInfo) Notify() { i.Flags |= infoNotify }
-
-// ValidClient is the licensing PDU of a server that wants no license (MS-RDPELE
-// 2.2.2.7.1), with its security header: an error message that says STATUS_VALID_CLIENT.
-func ValidClient() []byte {
-	return []byte{
-		SecLicense, 0, 0, 0,
-		0xff, 3, 16, 0, // ERROR_ALERT, version 3, 16 bytes
-		7, 0, 0, 0, // STATUS_VALID_CLIENT
-		2, 0, 0, 0, // ST_NO_TRANSITION
-		4, 0, 0, 0, // an empty blob
-	}
-}
-
-// LicenseDone reports whether a licensing PDU, without its security header,
-// ends licensing: an error message that says that there is no error.
-func LicenseDone(b []byte) bool {
-	c := cursor{b: b}
-	kind := c.u8()
-	c.skip(3)
-	code := c.u32()
-	return !c.bad && kind == 0xff && code == 7
-}
