@@ -2,7 +2,6 @@ package channels
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
@@ -42,13 +41,6 @@ type clipper struct {
 	parts   map[uint32]*clipFile   // by the stream the other side asked for them with; nil is for a size
 }
 
-// A clipFile is a file one side offers.
-type clipFile struct {
-	name  string
-	size  uint64 // as the list said
-	moved uint64
-}
-
 // What is kept of a hostile side.
 const (
 	maxFormats = 1024
@@ -84,6 +76,7 @@ const (
 	clipFail       = 2
 	clipASCII      = 4
 	clipHeader     = 8
+	clipPadding    = 16  // that some put behind a message
 	clipLongNames  = 2   // CB_USE_LONG_FORMAT_NAMES
 	clipRange      = 2   // FILECONTENTS_RANGE
 	clipDescriptor = 592 // CLIPRDR_FILEDESCRIPTOR
@@ -104,7 +97,7 @@ func parseClip(b []byte, total int) (clipMessage, error) {
 	if err := c.End("a message of the clipboard"); err != nil {
 		return m, err
 	}
-	if int64(n) > int64(total-clipHeader) {
+	if behind := int64(total-clipHeader) - int64(n); behind < 0 || behind > clipPadding {
 		return m, malformed("a message of the clipboard has %d bytes, not %d", total, n)
 	}
 	m.length = int(n)
@@ -361,110 +354,6 @@ func kindOf(id uint32, name string) string {
 	return fmt.Sprintf("format %d", id)
 }
 
-// list takes a list of files.
-func (c *Clipboard) list(from *clipper, m clipMessage, msg []byte) (Out, error) {
-	from.asked = false
-	if m.flags&clipFail != 0 {
-		return c.towards(from, clipNo), nil
-	}
-	r := wire.Read(m.body)
-	n := int64(r.U32())
-	if len(m.body) < 4 || n*clipDescriptor > int64(len(r.Rest())) { // the answer to a request before, perhaps
-		return c.towards(from, clipNo), nil
-	}
-	c.left(from)
-	for range n {
-		d := wire.Read(r.Take(clipDescriptor))
-		d.Take(64)
-		high, low := d.U32(), d.U32()
-		name, sound := pathOf(d.Take(520))
-		if !sound || name == "" || strings.Contains(name, ":") || isSeparator(rune(name[0])) {
-			from.files = nil
-			c.note(recording.Event{Kind: "denied", Path: name, Detail: "clipboard: a file that is to lie elsewhere"})
-			return c.towards(from, clipNo), nil
-		}
-		from.files = append(from.files, &clipFile{name: name, size: uint64(high)<<32 | uint64(low)})
-	}
-	c.note(from.event("clipboard", "", fmt.Sprintf("names of %d files", n), uint64(m.length)))
-	return c.towards(from, msg), nil
-}
-
-// askContents notes which file the other side wants a part of.
-func (s *clipper) askContents(body []byte) error {
-	r := wire.Read(body)
-	stream, index, flags := r.U32(), r.U32(), r.U32()
-	r.U64() // where
-	r.U32() // how much
-	if err := r.End("a request for a part of a file"); err != nil {
-		return err
-	}
-	files := s.files
-	if len(r.Rest()) >= 4 {
-		if kept, ok := s.locked[r.U32()]; ok {
-			files = kept
-		}
-	}
-	if len(s.parts) >= maxParts {
-		clear(s.parts) // nobody answers them any more
-	}
-	switch {
-	case flags&clipRange == 0:
-		s.parts[stream] = nil
-	case int64(index) < int64(len(files)):
-		s.parts[stream] = files[index]
-	default: // of a list that is there no more
-		s.parts[stream] = &clipFile{name: fmt.Sprintf("file %d of the clipboard", index), size: 1}
-	}
-	return nil
-}
-
-// contents counts a part of a file. What a file has all of is written down at
-// once, the rest when it is left.
-func (c *Clipboard) contents(from *clipper, m clipMessage) (pass bool) {
-	stream := binary.LittleEndian.Uint32(m.body)
-	f, asked := from.parts[stream]
-	delete(from.parts, stream)
-	n := uint64(m.length - 4)
-	switch {
-	case !asked, f == nil && n > 8:
-		return false
-	case f == nil, n == 0:
-		return true
-	}
-	if f.moved += n; f.size > 0 && f.moved >= f.size {
-		c.note(from.event("file", f.name, "clipboard", f.moved))
-		f.moved = 0
-	}
-	return true
-}
-
-// left writes down of which files only a part has passed, or nobody knows
-// whether it was all, when something else is offered.
-func (c *Clipboard) left(from *clipper) {
-	for _, f := range from.files {
-		if f.moved > 0 {
-			c.note(from.event("file", f.name, "clipboard, a part of it", f.moved))
-			f.moved = 0
-		}
-	}
-	from.files = nil
-}
-
-// lock keeps a list of files, or lets it go.
-func (s *clipper) lock(m clipMessage) error {
-	r := wire.Read(m.body)
-	id := r.U32()
-	if err := r.End("a lock of the clipboard"); err != nil {
-		return err
-	}
-	if m.kind == clipUnlock {
-		delete(s.locked, id)
-	} else if len(s.locked) < maxLocked {
-		s.locked[id] = s.files
-	}
-	return nil
-}
-
 // Close writes down what has not come to its end.
 func (c *Clipboard) Close() {
 	c.mu.Lock()
@@ -476,26 +365,3 @@ func (c *Clipboard) Close() {
 		}
 	}
 }
-
-// pathOf reads a path in UTF-16 as one side gives it to the other, and reports
-// whether it stays below where it is put: no step upwards, no other path
-// behind a NUL.
-func pathOf(b []byte) (path string, sound bool) {
-	for len(b) >= 2 && b[len(b)-1] == 0 && b[len(b)-2] == 0 {
-		b = b[:len(b)-2]
-	}
-	path = wire.Text(b)
-	for i := 0; i+1 < len(b); i += 2 {
-		if b[i] == 0 && b[i+1] == 0 {
-			return path, false
-		}
-	}
-	for part := range strings.FieldsFuncSeq(path, isSeparator) {
-		if strings.TrimRight(part, " ") == ".." {
-			return path, false
-		}
-	}
-	return path, true
-}
-
-func isSeparator(r rune) bool { return r == '\\' || r == '/' }

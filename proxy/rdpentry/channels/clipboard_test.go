@@ -297,6 +297,7 @@ func TestMessagesOfTheClipboardThatCannotBeAreRefused(t *testing.T) {
 	for name, msg := range map[string][]byte{
 		"half a head":           {1, 0, 0},
 		"longer than it is":     {clipFormatList, 0, 0, 0, 9, 0, 0, 0, 1},
+		"much behind it":        append(clip(clipMonitorReady, 0), make([]byte, clipPadding+1)...),
 		"half a format":         clip(clipFormatList, 0, 1, 0, 0),
 		"a name without an end": clip(clipFormatList, 0, 1, 0, 0, 0, 'x', 0),
 		"half a request":        clip(clipDataRequest, 0, 1),
