@@ -245,6 +245,10 @@ func (s *stage) play(t *testing.T, c conversation, silence bool) (ok bool) {
 				if over(done) {
 					break
 				}
+				select { // the house has something to say
+				case s.notices <- "your stay ends in 5 minutes":
+				default:
+				}
 			}
 			if said.server {
 				server.say <- said
