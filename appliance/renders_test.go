@@ -139,7 +139,13 @@ func TestVideosMakeRoomForRecordings(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var short error
-	room := func() error { mu.Lock(); defer mu.Unlock(); return short }
+	asked := make(chan struct{}, 100)
+	room := func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		asked <- struct{}{}
+		return short
+	}
 	fill := func(err error) { mu.Lock(); defer mu.Unlock(); short = err }
 	defer workingIn(h, room, program(t, `printf 'a video' >"$2"`))()
 	must[api.Video](t)(h.AskVideo(ctx, string(se.ID), api.NewVideo{}))
@@ -163,7 +169,16 @@ func TestVideosMakeRoomForRecordings(t *testing.T) {
 		t.Errorf("on a full disk it is %+v, %v", v, err)
 	}
 	must[store.Render](t)(h.Store.AskRender(ctx, "root", se, time.Now(), false)) // before it was full
+	for len(asked) > 0 {
+		<-asked
+	}
 	h.Renders.Wake()
+	<-asked
+	h.Renders.Wake()
+	<-asked // so that the first time is over
+	if v := must[api.Video](t)(h.Video(ctx, string(se.ID))); v.State != "queued" || v.Attempts != 0 {
+		t.Errorf("on a full disk it is %+v", v)
+	}
 	fill(nil)
 	h.Renders.Wake()
 	awaitVideo(t, h, ctx, se.ID, "its end", func(v api.Video) bool { return v.State == "done" })
