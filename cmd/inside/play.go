@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,15 +37,24 @@ clipboard or the title, make the terminal answer) is left out.`,
 }
 
 func (c *cli) watchCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "watch ID [CHANNEL]", Short: "follow a live terminal, from its beginning", Args: args(1, 2),
+	picture := ""
+	cmd := &cobra.Command{
+		Use: "watch ID [CHANNEL]", Short: "follow a live terminal, from its beginning, or a desktop", Args: args(1, 2),
 		Long: `Shows what a terminal of a live session has shown so far and goes on with it
-until the session ends or Ctrl-C. Nothing that is typed here reaches it.`,
+until the session ends or Ctrl-C. Nothing that is typed here reaches it.
+
+With --picture the session is a desktop, and FILE.png is kept as it is now; a
+viewer that looks again when a file changes shows it live.`,
 		ValidArgsFunction: c.complete(c.sessionIDs(false)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if picture != "" {
+				return c.watchDesktop(cmd.Context(), args[0], picture)
+			}
 			return c.replay(cmd, args, true, 0, 0)
 		},
 	}
+	cmd.Flags().StringVar(&picture, "picture", "", "keep the picture of a desktop in this file")
+	return cmd
 }
 
 func (c *cli) replay(cmd *cobra.Command, args []string, follow bool, speed float64, idle time.Duration) error {
@@ -95,7 +105,7 @@ func (c *cli) channel(cmd *cobra.Command, s api.Session, typed []string) (int, e
 	if err != nil {
 		return 0, err
 	}
-	if len(recordings) > 0 && recordings[0].Desktop {
+	if slices.ContainsFunc(recordings, func(r api.Recording) bool { return r.Desktop }) {
 		return 0, desktopProblem(s)
 	}
 	if len(recordings) == 0 {
@@ -106,16 +116,6 @@ func (c *cli) channel(cmd *cobra.Command, s api.Session, typed []string) (int, e
 		c.note(fmt.Sprintf("this is channel %d of %d: inside session show %s lists them", recordings[0].Channel, len(recordings), short(s.ID)))
 	}
 	return recordings[0].Channel, nil
-}
-
-// desktopProblem says where a desktop is looked at: a terminal shows none.
-func desktopProblem(s api.Session) error {
-	p := api.NewProblem(api.CodeConflict, fmt.Sprintf("session %s is a desktop, which a terminal does not show", short(s.ID)),
-		"inside export "+short(s.ID)+" --mp4 makes a video of it")
-	if s.Live {
-		p.Hint = "GET /api/v1/sessions/" + s.ID + "/live shows it as it changes; inside export " + short(s.ID) + " --mp4 makes a video of it when it has ended"
-	}
-	return p
 }
 
 // show plays a recording on the terminal and leaves that as it was found,

@@ -110,7 +110,7 @@ func (h *house) deskIsLookedAt(id string) {
 	says("sessions --live", " rdp ")
 	says("stays", "p.mojski")
 	says("session show "+id, "desktop, ")
-	if out, err := h.tryInside("watch", id); err == nil || !strings.Contains(out, "/sessions/"+id+"/live") || strings.Count(out, "\n") != 2 {
+	if out, err := h.tryInside("watch", id); err == nil || !strings.Contains(out, "--picture") || strings.Count(out, "\n") != 2 {
 		t.Errorf("inside watch: %v\n%s", err, out)
 	}
 	if n := h.numbers()[`inside_sessions{protocol="rdp"}`]; n != 1 {

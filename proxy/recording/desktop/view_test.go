@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"image"
-	"image/png"
 	"io"
 	"slices"
 	"strings"
@@ -20,7 +19,8 @@ type viewer struct {
 	t      *testing.T
 	in     io.Reader
 	header string
-	p      screen.Picture
+	img    *image.RGBA
+	p      screen.Picture // the same
 	frames int
 	keys   int
 	end    string
@@ -49,39 +49,31 @@ func (v *viewer) next() bool {
 }
 
 func (v *viewer) draw(b []byte) {
-	u16 := func() int { n := binary.LittleEndian.Uint16(b); b = b[2:]; return int(n) }
 	key := b[4] == 1
-	b = b[5:]
-	w, h, n := u16(), u16(), u16()
-	if v.p.W != w || v.p.H != h {
-		if !key {
-			v.t.Error("a frame of another size is no keyframe")
-		}
-		v.p = screen.NewPicture(w, h)
+	was := v.img
+	var err error
+	v.img, err = drawFrame(v.img, b)
+	must(v.t, err)
+	if v.img != was && !key {
+		v.t.Error("a frame of another size is no keyframe")
 	}
 	v.frames++
 	if key {
 		v.keys++
-	}
-	for range n {
-		x, y, w, h := u16(), u16(), u16(), u16()
-		size := binary.LittleEndian.Uint32(b)
-		img, err := png.Decode(bytes.NewReader(b[4 : 4+size]))
-		must(v.t, err)
-		b = b[4+size:]
-		if img.Bounds().Dx() != w || img.Bounds().Dy() != h || key && (w != v.p.W || h != v.p.H) {
-			v.t.Errorf("a rectangle of %v says it is %d × %d", img.Bounds(), w, h)
-		}
-		for dy := range h {
-			for dx := range w {
-				r, g, bl, _ := img.At(dx, dy).RGBA()
-				v.p.Pix[(y+dy)*v.p.W+x+dx] = r>>8<<16 | g>>8<<8 | bl>>8
-			}
+		if n := binary.LittleEndian.Uint16(b[9:]); n != 1 || !bytes.Equal(b[5:9], b[15:19]) {
+			v.t.Errorf("a keyframe has %d rectangles", n)
 		}
 	}
-	if len(b) > 0 {
-		v.t.Errorf("%d bytes behind the rectangles", len(b))
+	v.p = pixels(v.img)
+}
+
+// pixels are those of an image.
+func pixels(img *image.RGBA) screen.Picture {
+	p := screen.NewPicture(img.Rect.Dx(), img.Rect.Dy())
+	for i := range p.Pix {
+		p.Pix[i] = uint32(img.Pix[4*i])<<16 | uint32(img.Pix[4*i+1])<<8 | uint32(img.Pix[4*i+2])
 	}
+	return p
 }
 
 // shows waits until the viewer sees the screen.
@@ -190,6 +182,62 @@ func TestAViewEndsWithItsViewer(t *testing.T) {
 	if err := View(t.Context(), root, "none.rdpr", out); err == nil {
 		t.Error("there is a view of nothing")
 	}
+}
+
+// What Watch reads to its end is the screen as it was last.
+func TestWhoWatchesToTheEndHasTheLastPicture(t *testing.T) {
+	root := newRoot(t)
+	u := newUser(t, 7, creates(t, root))
+	r, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- View(t.Context(), root, Name, out); out.Close() }()
+	acted := make(chan error, 1)
+	go func() {
+		for range 30 {
+			if err := u.act(); err != nil {
+				acted <- err
+				return
+			}
+		}
+		acted <- u.close("client-left")
+	}()
+	var last *image.RGBA
+	why, err := Watch(r, func(p *image.RGBA) error { last = p; return nil })
+	must(t, err)
+	must(t, <-done)
+	must(t, <-acted)
+	want := screen.NewPicture(header.Width, header.Height)
+	u.s.Frame(want, true)
+	if why != "client-left" || !slices.Equal(pixels(last).Pix, want.Pix) {
+		t.Errorf("%q, and another picture than the last", why)
+	}
+	for cut, text := range map[string]string{"": "f\x03\x00\x00\x00abc", "cut": "f\x00\x00", "huge": "f\xff\xff\xff\xff"} {
+		if _, err := Watch(strings.NewReader(text), func(*image.RGBA) error { return nil }); err == nil {
+			t.Errorf("%s: %q is a live view", cut, text)
+		}
+	}
+}
+
+// Whatever somebody at the gate's address sends, it is a picture or an error.
+func FuzzWatch(f *testing.F) {
+	p := screen.NewPicture(4, 4)
+	rect, err := appendRect([]byte{0, 0, 0, 0, 1, 4, 0, 4, 0, 1, 0}, p, image.Rect(0, 0, 4, 4))
+	must(f, err)
+	for _, frame := range [][]byte{rect, rect[:20], nil} {
+		var b bytes.Buffer
+		must(f, message(&b, viewHeader, []byte("{}")))
+		must(f, message(&b, viewFrame, frame))
+		must(f, message(&b, viewEnd, []byte("over")))
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		Watch(bytes.NewReader(b), func(p *image.RGBA) error {
+			if len(p.Pix) > 1<<20 {
+				return errView // large ones only take their time
+			}
+			return nil
+		})
+	})
 }
 
 func BenchmarkViewKeyframe(b *testing.B) {
