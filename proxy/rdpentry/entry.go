@@ -16,7 +16,8 @@
 // that need no permission (sound, which is not recorded, another size of the
 // desktop, touch, echo) and those the grant permits; see package channels.
 //
-// It is no RDP server of its own: nothing is drawn here but a few words. The
+// It is no RDP server of its own: nothing is drawn here but a few words
+// and a sign-in form for who has sent no password where one is needed. The
 // appliance calls [Entry.Serve] for every intercepted flow on an RDP port.
 package rdpentry
 

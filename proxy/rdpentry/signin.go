@@ -51,7 +51,8 @@ func (f *flow) signIn(ctx context.Context, why string) error {
 		f.client.raw.SetReadDeadline(time.Now().Add(f.grace() / 4))
 		p, err := f.openPage()
 		if err != nil {
-			return f.refusal(policy.ProtocolError, err)
+			result = f.formEnded(err)
+			return result
 		}
 		f.client.raw.SetReadDeadline(time.Time{})
 		f.typed = true
@@ -82,7 +83,7 @@ func (s *signIn) run(ctx context.Context) error {
 			s.f.server.close()
 		}
 		if err := s.ask(); err != nil {
-			return s.ended(err)
+			return s.f.formEnded(err)
 		}
 		err := s.try(ctx)
 		if err == nil {
@@ -133,15 +134,15 @@ func (s *signIn) tooMany(last error) error {
 	return refusal
 }
 
-// ended is the refusal of somebody who entered nothing.
-func (s *signIn) ended(err error) error {
+// formEnded is the refusal of somebody who entered nothing.
+func (f *flow) formEnded(err error) error {
 	switch {
-	case errors.Is(err, wire.ErrMalformed):
-		return s.f.refusal(policy.ProtocolError, err)
+	case errors.Is(err, wire.ErrMalformed), errors.Is(err, errEndless), errors.Is(err, errTooEarly):
+		return f.refusal(policy.ProtocolError, err)
 	case errors.Is(err, errGivenUp), errors.Is(err, errDawdled):
-		return s.f.refusal(policy.NotAuthenticated, err)
+		return f.refusal(policy.NotAuthenticated, err)
 	}
-	return s.f.refusal(policy.NotAuthenticated, errLeft)
+	return f.refusal(policy.NotAuthenticated, errLeft)
 }
 
 // ask shows the form until it is to be sent.
@@ -226,7 +227,7 @@ func (s *signIn) try(ctx context.Context) error {
 	}
 	s.form.Wait("Asking the server...")
 	if err := s.draw(); err != nil {
-		return s.ended(err)
+		return s.f.formEnded(err)
 	}
 	return f.reach(ctx)
 }

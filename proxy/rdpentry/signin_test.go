@@ -360,3 +360,13 @@ func FuzzSignIn(f *testing.F) {
 		}
 	})
 }
+
+// xfreerdp 2.11 takes the size of pieces from the first desktop it is shown,
+// where later ones say nothing of it, and sends pieces of that size until all
+// is sent: of none, for ever.
+func TestTheGatesOwnDesktopSaysHowLargePiecesAre(t *testing.T) {
+	own := wire.Active{Capabilities: ownCapabilities(800, 600, 24)}
+	if body := own.Find(wire.CapChannel); len(body) < 8 || le.Uint32(body[4:]) < 1600 {
+		t.Errorf("the capability set of channels is % x", body)
+	}
+}

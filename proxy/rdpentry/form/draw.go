@@ -105,7 +105,8 @@ func (f *Form) Draw(to screen.Picture) {
 		to.Text(p.locks, "Caps Lock is on", active, u)
 	}
 	to.Text(p.hints, "Tab: next field   Enter: sign in   Esc: leave", faint, 1)
-	to.Text(p.hints.Add(image.Pt(0, step)), f.keyboardHint(), faint, 1)
+	hint, colour := f.keyboardHint()
+	to.Text(p.hints.Add(image.Pt(0, step)), hint, colour, 1)
 }
 
 func (f *Form) drawField(to screen.Picture, p plan, i int, label string) {
@@ -135,9 +136,9 @@ func (f *Form) drawField(to screen.Picture, p plan, i int, label string) {
 
 // keyboardHint names the layout, so that nobody wonders about a password that
 // is right and refused.
-func (f *Form) keyboardHint() string {
+func (f *Form) keyboardHint() (text string, colour uint32) {
 	if f.keyboard.known {
-		return "Keyboard: " + f.keyboard.name
+		return "Keyboard: " + f.keyboard.name, faint
 	}
-	return "Keyboard: " + f.keyboard.name + ", since this gate does not know yours"
+	return "Keyboard: " + f.keyboard.name + ", since this gate does not know yours: see in User what your keys type", active
 }
