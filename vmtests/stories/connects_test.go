@@ -1,0 +1,115 @@
+package stories
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pawelmojski/inside/netfilter/nettest"
+)
+
+// The gate greets with a version of its own, so that the server's banner at
+// the client is a leak.
+const serversBanner = "SSH-2.0-OpenSSH"
+
+// answer connects from the client and says who answers: "server", "gate" or
+// "nobody".
+func answer(ctx context.Context, l *nettest.Lab, address string) (string, error) {
+	c, err := l.Client.Dial(ctx, net.JoinHostPort(address, "22"))
+	if err != nil {
+		return "nobody", err
+	}
+	defer c.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		c.SetReadDeadline(deadline)
+	}
+	text := make([]byte, len(serversBanner))
+	if _, err := io.ReadFull(c, text); err != nil {
+		return "nobody", err
+	}
+	if string(text) == serversBanner {
+		return "server", nil
+	}
+	return "gate", nil
+}
+
+// connects are connections that follow each other at once, over both families,
+// for as long as something happens on the machine.
+type connects struct {
+	tries, gate, leaks, nobody atomic.Int64
+
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	last error // why nobody answered
+}
+
+func (c *connects) run(ctx context.Context, l *nettest.Lab, address string) {
+	for ctx.Err() == nil {
+		one, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		who, err := answer(one, l, address)
+		cancel()
+		c.tries.Add(1)
+		switch who {
+		case "gate":
+			c.gate.Add(1)
+		case "server":
+			c.leaks.Add(1)
+		default:
+			c.nobody.Add(1)
+			c.mu.Lock()
+			c.last = err
+			c.mu.Unlock()
+		}
+		select { // no flood: the door would turn it away
+		case <-ctx.Done():
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// stream start begins to connect, stream stop ends it: nothing may have leaked.
+// With "all" the gate must have answered every single one; with "none", none.
+func stream(ts *testscript.TestScript, neg bool, args []string) {
+	s := of(ts)
+	switch args[0] {
+	case "start":
+		ctx, cancel := context.WithCancel(context.Background())
+		c := &connects{stop: cancel}
+		for _, address := range []string{ts.Getenv("SERVER"), ts.Getenv("SERVER6")} {
+			c.wg.Go(func() { c.run(ctx, s.lab, address) })
+		}
+		s.stream = c
+		ts.Defer(func() { cancel(); c.wg.Wait() })
+	case "stop":
+		c := s.stream
+		c.stop()
+		c.wg.Wait()
+		ts.Logf("%d connects: %d answered by the gate, %d by nobody (the last: %v), %d by the server",
+			c.tries.Load(), c.gate.Load(), c.nobody.Load(), c.last, c.leaks.Load())
+		if err := c.judge(strings.Join(args[1:], " ")); err != nil {
+			ts.Fatalf("%v", err)
+		}
+	}
+}
+
+func (c *connects) judge(want string) error {
+	switch {
+	case c.leaks.Load() > 0:
+		return errors.New("LEAK: the server itself answered")
+	case c.tries.Load() < 20:
+		return errors.New("too few connects to say anything")
+	case want == "all" && c.nobody.Load() > 0:
+		return errors.New("somebody was refused")
+	case want == "none" && c.gate.Load() > 0:
+		return errors.New("the gate answered")
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+// Package stories proves on whole machines what the package, its units and the
+// router's other services do together. The stories are the scripts in testdata;
+// what their commands do is said here.
+package stories
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/pawelmojski/inside/netfilter/nettest"
+	"github.com/pawelmojski/inside/vmtests/lab"
+)
+
+const password = "correct horse"
+
+// longest is how long one command of a story may take.
+const longest = 2 * time.Minute
+
+func TestStories(t *testing.T) {
+	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian")
+	deb := makePackage(t)
+	for _, suite := range []string{"bookworm", "trixie"} {
+		t.Run(suite, func(t *testing.T) {
+			root := lab.Rootfs(t, suite)
+			testscript.Run(t, testscript.Params{
+				Dir:                 "testdata",
+				RequireExplicitExec: true,
+				Setup:               func(env *testscript.Env) error { return newStory(env, root, deb) },
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"gateway": onGateway,
+					"write":   write,
+					"ssh":     sshFromClient,
+					"reach":   reach,
+					"stream":  stream,
+					"until":   until,
+				},
+			})
+		})
+	}
+}
+
+// makePackage makes the package of this machine's architecture.
+func makePackage(t *testing.T) string {
+	t.Helper()
+	c := exec.Command("packaging/deb", "amd64")
+	c.Dir = "../.."
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("make the package: %v\n%s", err, out)
+	}
+	_, name, ok := strings.Cut(string(out), "created package: ")
+	if !ok {
+		t.Fatalf("make the package:\n%s", out)
+	}
+	deb, err := filepath.Abs(filepath.Join("../..", strings.TrimSpace(name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("lintian", "--fail-on", "error,warning", deb).CombinedOutput(); err != nil {
+		t.Errorf("lintian: %v\n%s", err, out)
+	}
+	return deb
+}
+
+// A story is one machine between one client and one server.
+type story struct {
+	lab     *nettest.Lab
+	machine *lab.Machine
+	stream  *connects
+}
+
+type storyKey struct{}
+
+func newStory(env *testscript.Env, root, deb string) error {
+	t := env.T().(testing.TB)
+	s := &story{lab: nettest.For(t, nettest.Options{})}
+	users := []nettest.User{{Name: "root", Password: password}}
+	if _, err := s.lab.StartSSHD(nettest.SSHDOptions{Users: users}); err != nil {
+		return err
+	}
+	for name, text := range map[string]string{
+		"askpass":    "#!/bin/sh\necho '" + password + "'\n",
+		"ssh_config": "Host *\nUserKnownHostsFile /dev/null\nGlobalKnownHostsFile /dev/null\nStrictHostKeyChecking no\nIdentityFile /nonexistent\nConnectTimeout 20\n",
+	} {
+		if err := os.WriteFile(filepath.Join(s.lab.Dir, name), []byte(text), 0o755); err != nil {
+			return err
+		}
+	}
+	s.machine = lab.Boot(t, s.lab, root, map[string]string{"/mnt/inside.deb": deb})
+	env.Values[storyKey{}] = s
+	env.Vars = append(env.Vars, "CLIENT="+nettest.ClientIP4.String(), "CLIENT6="+nettest.ClientIP6.String(),
+		"SERVER="+nettest.BackendIP4.String(), "SERVER6="+nettest.BackendIP6.String(),
+		"PROTECT="+nettest.BackendNet4.String(), "PROTECT6="+nettest.BackendNet6.String(),
+		"INTERFACE="+nettest.ClientSide)
+	return nil
+}
+
+func of(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story) }
+
+// run runs a command for a script: what it prints is what stdout and stderr
+// look at, and it must succeed or fail as the script says.
+func run(ts *testscript.TestScript, neg bool, c *exec.Cmd) {
+	var out, errs strings.Builder
+	c.Stdout, c.Stderr = &out, &errs
+	err := c.Run()
+	fmt.Fprint(ts.Stdout(), out.String())
+	fmt.Fprint(ts.Stderr(), errs.String())
+	switch {
+	case err == nil && neg:
+		ts.Fatalf("succeeded, and must not")
+	case err != nil && !neg:
+		ts.Fatalf("%v", err)
+	}
+}
+
+// gateway COMMAND [ARGUMENT]... runs a command on the machine.
+func onGateway(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	defer cancel()
+	run(ts, neg, of(ts).machine.Command(ctx, args[0], args[1:]...))
+}
+
+// write FILE-ON-THE-MACHINE FILE-OF-THE-SCRIPT copies a file, with its
+// $VARIABLES filled in.
+func write(ts *testscript.TestScript, neg bool, args []string) {
+	text := os.Expand(ts.ReadFile(args[1]), ts.Getenv)
+	ts.Check(of(ts).machine.Write(args[0], text))
+}
+
+// ssh LOGIN@ADDRESS COMMAND... is the person at the client, who types the
+// password of the server's accounts when asked.
+func sshFromClient(ts *testscript.TestScript, neg bool, args []string) {
+	s := of(ts)
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	defer cancel()
+	c := s.lab.Client.Command(ctx, "ssh", append([]string{"-F", filepath.Join(s.lab.Dir, "ssh_config")}, args...)...)
+	c.Env = append(os.Environ(), "SSH_ASKPASS="+filepath.Join(s.lab.Dir, "askpass"), "SSH_ASKPASS_REQUIRE=force", "SSH_AUTH_SOCK=", "DISPLAY=:0")
+	run(ts, neg, c)
+}
+
+// reach WHOM says who must answer a connection from the client to the server:
+// "server", "gate" or "nobody"; over both families unless one is given.
+func reach(ts *testscript.TestScript, neg bool, args []string) {
+	addresses := args[1:]
+	if len(addresses) == 0 {
+		addresses = []string{ts.Getenv("SERVER"), ts.Getenv("SERVER6")}
+	}
+	for _, address := range addresses {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		who, err := answer(ctx, of(ts).lab, address)
+		cancel()
+		if who != args[0] {
+			ts.Fatalf("%s answers at %s (%v), and not %s", who, address, err, args[0])
+		}
+	}
+}
+
+// until COMMAND [ARGUMENT]... runs a command on the machine until it succeeds.
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), longest)
+	defer cancel()
+	for {
+		out, err := of(ts).machine.Command(ctx, args[0], args[1:]...).CombinedOutput()
+		if (err == nil) != neg {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("still %v after %s: %s", err, longest, out)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
