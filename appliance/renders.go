@@ -10,16 +10,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/pawelmojski/inside/policy"
-	"github.com/pawelmojski/inside/proxy/recording/desktop"
 	"github.com/pawelmojski/inside/store"
 )
 
@@ -46,6 +43,7 @@ type Renders struct {
 	Records *os.Root
 	Room    func() error // says why there is no room for a video, or nil
 	Program string       // inside-render
+	Socket  string       // where the service manager starts it instead; need not be there
 	Now     func() time.Time
 	Log     *slog.Logger
 	Pause   time.Duration // after an attempt that failed: a full disk may have room by then
@@ -56,7 +54,7 @@ type Renders struct {
 
 // NewRenders makes what makes videos; Run has it work.
 func NewRenders(gate string, s *store.Store, records *os.Root, room func() error, program string, now func() time.Time, log *slog.Logger) *Renders {
-	return &Renders{Gate: gate, Store: s, Records: records, Room: room, Program: program, Now: now, Log: log, Pause: time.Minute, wake: make(chan struct{}, 1)}
+	return &Renders{Gate: gate, Store: s, Records: records, Room: room, Program: program, Socket: renderSocket, Now: now, Log: log, Pause: time.Minute, wake: make(chan struct{}, 1)}
 }
 
 // renderProgram is inside-render beside this program, or where the package has
@@ -225,31 +223,18 @@ func (r *Renders) make(ctx context.Context, v store.Render) (what string, err er
 	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := exec.CommandContext(ctx, r.Program, "--output", filepath.Join(dir, videoName), filepath.Join(dir, desktop.Name))
-	c.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // it then takes its unfinished file away
-	c.WaitDelay = 10 * time.Second
-	var complaint lastWordsOf
-	c.Stderr = &complaint
-	out, err := c.StdoutPipe()
+	run, err := r.start(ctx, dir)
 	if err != nil {
 		return "", err
 	}
-	if err := c.Start(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("there is no inside-render beside insided or on the PATH: %w", err)
-		}
-		return "", err
-	}
-	warnings := r.listen(ctx, v, out, cancel)
-	if err := c.Wait(); err != nil {
+	warnings := r.listen(ctx, v, run.out, cancel)
+	if err := run.wait(); err != nil {
 		// A program that was killed has left what it had.
 		err = errors.Join(err, r.remove(se, videoStart))
 		if cause := context.Cause(ctx); cause != nil {
 			return "", cause
 		}
-		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(string(complaint)))
+		return "", err
 	}
 	return strings.Join(warnings, "; "), nil
 }
@@ -282,15 +267,4 @@ func (r *Renders) listen(ctx context.Context, v store.Render, out io.Reader, sto
 	}
 	io.Copy(io.Discard, out) // also after a line that is too long
 	return warnings
-}
-
-// lastWordsOf keeps the end of what a program complains about.
-type lastWordsOf []byte
-
-func (w *lastWordsOf) Write(p []byte) (int, error) {
-	*w = append(*w, p...)
-	if over := len(*w) - 1000; over > 0 {
-		*w = (*w)[over:]
-	}
-	return len(p), nil
 }

@@ -7,26 +7,34 @@
 //
 //	inside-render [--output desktop.mp4] [--fps 10] [desktop.rdpr | -]
 //
+// With --asked the folder of the recording is one line on standard input: so
+// inside-render.socket starts it in a unit of its own for insided.
+//
 // It exits with 0 when the video is whole, also if parts of the recording
 // could not be drawn: the video and a line of JSON say so in words.
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
 
 func main() {
 	output := flag.String("output", "desktop.mp4", "the video to write")
 	fps := flag.Int("fps", 10, "most frames a second, 1 to 60")
 	pointer := flag.Bool("pointer", true, "draw the pointer")
+	asked := flag.Bool("asked", false, "read on standard input which folder's recording to make a video of")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: inside-render [--output FILE.mp4] [--fps N] [--pointer=false] [RECORDING.rdpr | -]")
 		flag.PrintDefaults()
@@ -36,12 +44,29 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+	if *asked {
+		err := answer()
+		fmt.Fprintln(os.Stderr, "inside-render: error:", err)
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, flag.Arg(0), *output, *fps, *pointer); err != nil {
 		fmt.Fprintln(os.Stderr, "inside-render: error:", err)
 		os.Exit(1)
 	}
+}
+
+// answer reads the folder and starts the program again with it: what is given
+// up must be known from the start. It returns only when it fails.
+func answer() error {
+	folder, err := bufio.NewReader(io.LimitReader(os.Stdin, 4096)).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("read which folder: %w", err)
+	}
+	folder = strings.TrimSuffix(folder, "\n")
+	args := []string{os.Args[0], "--output", filepath.Join(folder, "desktop.mp4"), filepath.Join(folder, desktop.Name)}
+	return syscall.Exec("/proc/self/exe", args, os.Environ())
 }
 
 // run renders one recording. The video appears under its name when it is
