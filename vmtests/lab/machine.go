@@ -45,6 +45,7 @@ func Boot(t testing.TB, l *nettest.Lab, root string, files map[string]string) *M
 		"--machine=" + strings.TrimSuffix(l.Gateway.Name, "-gateway"), "--hostname=gate-1",
 		"--network-namespace-path=/run/netns/" + l.Gateway.Name,
 		"--capability=CAP_NET_ADMIN,CAP_NET_RAW", "--console=pipe",
+		"--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self", // as outside of a container
 		"--setenv=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
 	}
 	for inside, file := range files {
