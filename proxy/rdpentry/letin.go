@@ -53,9 +53,9 @@ func (f *flow) decide() error {
 	}
 	switch {
 	case f.request.Flags&wire.RestrictedAdmin != 0:
-		return f.refusal(policy.NotServed, errors.New("restricted admin mode sends no password that could pass the gate"))
+		return f.refusal(policy.NotServed, errAdminMode)
 	case f.request.Flags&wire.RemoteCredentialGuard != 0:
-		return f.refusal(policy.NotServed, errors.New("remote credential guard sends no password that could pass the gate"))
+		return f.refusal(policy.NotServed, errGuarded)
 	case f.info.SmartCard():
 		return f.refusal(policy.NotServed, errors.New("a smart card's PIN cannot pass the gate"))
 	}

@@ -99,9 +99,10 @@ func TestWithoutTheServersOwnKeyNothingPassesThrough(t *testing.T) {
 			p := g.acceptRaw(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolSSL})
 			serverTLS(p.side.raw, g.own).Handshake()
 		}, denial: policy.NotServed, reason: "does not speak it", dials: 1},
-		"one is stored":                      {protocols: 3, stored: []storedPassword{{proxy.PasswordFor{Login: "ideo", Unproven: true}, "x"}}, want: wire.ProtocolSSL},
-		"nobody at the other":                {protocols: 2, server: func(g *gate) { g.acceptRaw(wire.ConnectionConfirm{}).side.close() }, denial: policy.NotServed, reason: "standard RDP security", dials: 1},
-		"another key, and TLS was not meant": {protocols: 3, server: otherKey, want: wire.ProtocolSSL, denial: policy.NotServed, reason: "the certificate that was imported has", dials: 1},
+		"one is stored":       {protocols: 3, stored: []storedPassword{{proxy.PasswordFor{Login: "ideo", Unproven: true}, "x"}}, want: wire.ProtocolSSL},
+		"nobody at the other": {protocols: 2, server: func(g *gate) { g.acceptRaw(wire.ConnectionConfirm{}).side.close() }, denial: policy.NotServed, reason: "standard RDP security", dials: 1},
+		"one is stored that is not known by the hint": {protocols: 2, stored: []storedPassword{{proxy.PasswordFor{Login: "ideo"}, "x"}}, want: wire.ProtocolHybrid},
+		"another key, and TLS was not meant":          {protocols: 3, server: otherKey, want: wire.ProtocolSSL, denial: policy.NotServed, reason: "the certificate that was imported has", dials: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -105,8 +105,8 @@ func (f *flow) certificate(ctx context.Context) (cert *tls.Certificate, imported
 }
 
 // security chooses the protocol for the client. Where nothing is stored for
-// the person, and the server's own certificate was imported, their login may
-// pass through.
+// whom the person may mean, and the server's own certificate was imported,
+// their login may pass through.
 func (f *flow) security(ctx context.Context, imported bool) (uint32, error) {
 	var held []proxy.PasswordFor
 	allowed := f.visit.Verdict().Allowed()
@@ -117,8 +117,7 @@ func (f *flow) security(ctx context.Context, imported bool) (uint32, error) {
 		}
 	}
 	spoken, err := securityFor(f.request, allowed, held)
-	if !imported || !allowed || f.request.Protocols&wire.ProtocolHybrid == 0 || !sendsPassword(f.request) ||
-		spoken == wire.ProtocolHybrid || anyFits(held, f.request.Cookie) {
+	if !imported || !allowed || f.request.Protocols&wire.ProtocolHybrid == 0 || !sendsPassword(f.request) || anyFits(held, f.request.Cookie) {
 		return spoken, err
 	}
 	switch why := f.passable(ctx, f.shown); {
