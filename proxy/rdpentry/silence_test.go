@@ -37,7 +37,7 @@ func opening(t *testing.T, c conversation) int {
 	return 0
 }
 
-// wants is what the entry or the session's log says in the end, whichever there is.
+// reason is what the entry or the session's log says in the end.
 func (s *stage) reason() string {
 	var refusal *proxy.Refusal
 	if errors.As(s.end, &refusal) {

@@ -2,7 +2,7 @@ package rdpentry
 
 import "time"
 
-// Work is the time that the pictures of one server take. Few bytes can be much
+// A work is the time that the pictures of one server take. Few bytes can be much
 // of it, so a server that makes a processor work without end has half of one
 // and no more: its neighbours are to have the rest. What is drawn now and then
 // is not held up, however large it is.

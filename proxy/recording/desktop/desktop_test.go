@@ -648,8 +648,8 @@ func BenchmarkKeyframe(b *testing.B) {
 
 var _ ondisk.Rounder = (*Writer)(nil)
 
-// A large desktop, filled as fast as it can be: keyframes
-// are a small part of what that costs.
+// A large desktop, filled as fast as it can be: keyframes are a small part of
+// what that costs.
 func TestKeyframesOfALargeDesktopAreFew(t *testing.T) {
 	w := creates(t, newRoot(t))
 	s, err := screen.New(screen.MaxSide/2, screen.MaxSide/4)
