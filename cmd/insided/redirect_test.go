@@ -140,3 +140,53 @@ func TestADesktopFollowsItsWindow(t *testing.T) {
 		t.Errorf("the last frame of the video is not the desktop of another size: %.1f dB", db)
 	}
 }
+
+// A drive of the person's, by another client than xfreerdp: its version 2 does
+// not announce drives to xrdp.
+func TestADriveIsReadAndWrittenAndItsFilesAreWrittenDown(t *testing.T) {
+	nettest.Need(t, "rdesktop", "fusermount3", "setpriv")
+	h, d, x := desktopHouse(t, settings{})
+	shared := filepath.Join(h.dir, "shared")
+	if err := os.Mkdir(shared, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const plan, loot = "the plan of the vault", "what lies in it\n"
+	if err := os.WriteFile(filepath.Join(shared, "plan.txt"), []byte(plan), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h.grant("--protocol", "rdp", "--duration", "1h", "--allow-rdp", "drive")
+	ctx, cancel := context.WithCancel(context.Background())
+	client := d.command(ctx, "sh -c 'echo yes | rdesktop -u ideo -p \""+password+"\" -g 800x560 -a 24 -r disk:desk="+deskLab+"/shared "+nettest.BackendIP4.String()+"'")
+	client.WaitDelay = patience
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer client.Wait()
+	defer cancel()
+	id := h.live(1)[0].ID
+
+	// FUSE shows the drive to the one user it was mounted for, and to root not.
+	as := "setpriv --reuid ideo --regid ideo --clear-groups "
+	drive := "/home/ideo/thinclient_drives/desk"
+	h.until("the file is read on the desktop", func() bool {
+		return strings.Contains(onDesktop(t, x, as+"cat "+drive+"/plan.txt"), plan)
+	})
+	onDesktop(t, x, as+"sh -c \"echo "+strings.TrimSpace(loot)+" >"+drive+"/loot.txt\"")
+	h.until("the file that was written is on the drive", func() bool {
+		text, _ := os.ReadFile(filepath.Join(shared, "loot.txt"))
+		return string(text) == loot
+	})
+	h.inside("session", "kill", id[:8])
+	if s := h.ended(id); !s.Files {
+		t.Error("the session is not one with files")
+	}
+	shown := h.inside("session", "show", id)
+	for _, want := range []string{"drive desk", "upload desk:/plan.txt 21 B in drive", "download desk:/loot.txt 16 B out drive"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("session show does not say %q:\n%s", want, shown)
+		}
+	}
+	if found := h.grepState(plan); found != "" {
+		t.Errorf("the file's contents stand in %s", found)
+	}
+}

@@ -334,8 +334,10 @@ func (d ServerData) Bytes() []byte {
 	}
 	tail := []byte{0x14, 0x76, 0x0a, 1, 1, 0, 1, 0xc0, 0, 'M', 'c', 'D', 'n'}
 	tail = append(appendPER(tail, len(blocks)), blocks...)
-	b := slices.Clone(gccObject)
-	return append(appendPER(b, len(tail)), tail...)
+	// The length in front is 42 whatever follows, as servers say it: clients
+	// ignore it (MS-RDPBCGR 4.1.4), and rdesktop counts on its one byte.
+	b := append(slices.Clone(gccObject), 42)
+	return append(b, tail...)
 }
 
 func appendBlock(b []byte, kind uint16, body []byte) []byte {
