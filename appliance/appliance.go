@@ -25,10 +25,11 @@ import (
 
 // An Appliance is the machine, wired and running.
 type Appliance struct {
-	cfg     config.Config
-	log     *slog.Logger
-	clock   moments
-	started time.Time
+	cfg      config.Config // as at the start; what can change is in settings
+	settings *settings
+	log      *slog.Logger
+	clock    moments
+	started  time.Time
 
 	store    *store.Store
 	book     atomic.Pointer[policy.Book]
@@ -36,7 +37,7 @@ type Appliance struct {
 	turned   chan struct{} // there is a new book
 	metrics  *Metrics
 	lookout  *Lookout
-	webhook  *webhook // nil: nobody is told
+	webhook  atomic.Pointer[webhook] // nil: nobody is told
 	records  *records
 	hostKeys *hostKeys
 	certs    *Certificates
@@ -72,7 +73,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Appliance{cfg: cfg, log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics(), turned: make(chan struct{}, 1)}
+	a := &Appliance{cfg: cfg, settings: newSettings(cfg), log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics(), turned: make(chan struct{}, 1)}
 	if err := a.furnish(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -100,12 +101,14 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if a.removals, err = NewRemovals(a.cfg.Gate.Name, a.cfg.Recordings.Keep, a.store, a.records.root, a.clock.now, a.log); err != nil {
 		return err
 	}
-	if a.webhook, err = newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded); err != nil {
+	hook, err := newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded)
+	if err != nil {
 		return err
 	}
+	a.webhook.Store(hook)
 	a.lookout = NewLookout(a.cfg.Gate.Name, a.log, func(al api.Alert) {
 		a.news.Tell(api.NewsAlert, al)
-		a.webhook.push(al)
+		a.webhook.Load().push(al)
 	})
 	a.measure()
 	a.news = NewBus(a.clock.now)
@@ -118,7 +121,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 		policy.SSH: a.ssh,
 		policy.RDP: &rdpentry.Entry{Certificates: a.certs, Log: a.log},
 	}
-	if err := a.noteSettings(ctx); err != nil {
+	if err := a.noteSettings(ctx, a.itself(), "as read at the start"); err != nil {
 		return err
 	}
 	if err := a.refresh(ctx); err != nil {
@@ -165,9 +168,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	keepers.Go(func() { a.keepTime(ctx) })
 	keepers.Go(func() { a.keepRenewing(ctx) })
 	keepers.Go(func() { a.lookOut(ctx) })
-	if a.webhook != nil {
-		keepers.Go(func() { a.webhook.run(ctx) })
-	}
+	keepers.Go(func() { a.tellWebhook(ctx) })
 	if a.cfg.Intercept != nil {
 		if err := a.intercept(ctx, flowing, stop, &keepers); err != nil {
 			return err
@@ -185,7 +186,8 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	a.log.Info("stopping", "sessions", len(a.live.Sessions()))
 	closeHouse(policy.GateShutdown)
 	if a.gate != nil {
-		err = a.gate.Close(a.cfg.Intercept.OnStop == "open")
+		c, _ := a.settings.now()
+		err = a.gate.Close(c.Intercept.OnStop == "open")
 	}
 	a.flows.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/config"
 	"github.com/pawelmojski/inside/appliance/doctor"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/store"
@@ -21,27 +22,26 @@ import (
 // names from the book, writes to the store, and after every change has the
 // gate act on it before it answers.
 type House struct {
-	Gate     string // the name of this gate
-	Store    *store.Store
-	Book     func() *policy.Book
-	Refresh  func(context.Context) error // makes a new book of the facts and acts on it
-	Live     Live
-	Numbers  *Metrics
-	Around   func(context.Context) doctor.Facts // what the gate sees around it; nil: nobody can look
-	Lookout  *Lookout
-	Keys     Keys
-	Certs    *Certificates // what the gate shows in RDP
-	Vault    *Vault
-	Errands  Errands
-	Dial     func(ctx context.Context, dest netip.AddrPort) (net.Conn, error) // the gate's own way to a server; nil on a tower
-	Notary   *Notary
-	Records  *os.Root // YYYY/MM/DD/SESSION
-	Renders  *Renders // nil: no videos are made here
-	Now      func() time.Time
-	Bus      *Bus
-	Protect  []netip.Prefix // intercepted, with the ports; none on a tower
-	SSHPorts []uint16
-	RDPPorts []uint16
+	Gate      string // the name of this gate
+	Store     *store.Store
+	Book      func() *policy.Book
+	Refresh   func(context.Context) error // makes a new book of the facts and acts on it
+	Live      Live
+	Numbers   *Metrics
+	Around    func(context.Context) doctor.Facts // what the gate sees around it; nil: nobody can look
+	Lookout   *Lookout
+	Keys      Keys
+	Certs     *Certificates // what the gate shows in RDP
+	Vault     *Vault
+	Errands   Errands
+	Dial      func(ctx context.Context, dest netip.AddrPort) (net.Conn, error) // the gate's own way to a server; nil on a tower
+	Notary    *Notary
+	Records   *os.Root // YYYY/MM/DD/SESSION
+	Renders   *Renders // nil: no videos are made here
+	Now       func() time.Time
+	Bus       *Bus
+	Intercept func() config.Intercept                                    // what is intercepted now; nil on a tower
+	ReadAgain func(ctx context.Context, by string) (api.Reloaded, error) // nil: there is no configuration
 }
 
 var _ api.House = (*House)(nil)

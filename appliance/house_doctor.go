@@ -42,7 +42,7 @@ func (h *House) Examine(ctx context.Context, q api.Examination) ([]api.Check, er
 // surroundings are what the gate can see of itself and of what stands around
 // it.
 func (a *Appliance) surroundings(ctx context.Context) doctor.Facts {
-	f := doctor.Facts{MinFree: a.cfg.Recordings.MinFree, NoRoom: a.records.ready()}
+	f := doctor.Facts{MinFree: a.records.leastShare(), NoRoom: a.records.ready()}
 	f.Free, f.Share = a.records.free()
 	f.Database = a.examineDatabase(ctx)
 	if a.gate != nil {

@@ -160,9 +160,9 @@ func (h *House) addressOf(server, address string, protocol policy.Protocol) (*po
 
 // portOf returns the port people use to reach a server by a protocol.
 func (h *House) portOf(s *policy.Server, p policy.Protocol) uint16 {
-	own, ports, usual := s.SSHPort, h.SSHPorts, uint16(22)
+	own, ports, usual := s.SSHPort, h.portsOf(p), uint16(22)
 	if p == policy.RDP {
-		own, ports, usual = s.RDPPort, h.RDPPorts, 3389
+		own, usual = s.RDPPort, 3389
 	}
 	switch {
 	case p == policy.HTTP:

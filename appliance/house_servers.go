@@ -53,7 +53,7 @@ func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server,
 		return api.Server{}, err
 	}
 	wire := wireServer(h.Book(), &s, nil, h.Now())
-	if len(h.Protect) > 0 {
+	if len(h.intercept().Protect) > 0 {
 		wire.Notes = h.serverNotes(&s)
 	}
 	return wire, nil
@@ -62,14 +62,14 @@ func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server,
 // serverNotes warns of what flows by the gate.
 func (h *House) serverNotes(s *policy.Server) []string {
 	var notes []string
-	if !slices.ContainsFunc(h.Protect, func(p netip.Prefix) bool { return p.Bits() <= s.Prefix.Bits() && p.Contains(s.Prefix.Addr()) }) {
+	if !slices.ContainsFunc(h.intercept().Protect, func(p netip.Prefix) bool { return p.Bits() <= s.Prefix.Bits() && p.Contains(s.Prefix.Addr()) }) {
 		notes = append(notes, fmt.Sprintf("%s is not protected: add it to protect in inside.toml, or people get there without passing the gate", prefixText(s.Prefix)))
 	}
 	for _, in := range []struct {
 		name  string
 		port  uint16
 		ports []uint16
-	}{{"ssh", s.SSHPort, h.SSHPorts}, {"rdp", s.RDPPort, h.RDPPorts}} {
+	}{{"ssh", s.SSHPort, h.portsOf(policy.SSH)}, {"rdp", s.RDPPort, h.portsOf(policy.RDP)}} {
 		if in.port != 0 && !slices.Contains(in.ports, in.port) {
 			notes = append(notes, fmt.Sprintf("port %d is not intercepted: add it to %s_ports in inside.toml, or nobody enters there by %s", in.port, in.name, in.name))
 		}

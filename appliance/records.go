@@ -23,12 +23,12 @@ const leastFree = 500 << 20
 // records is the place recordings lie in: one folder per session, grouped by
 // the day it began, YYYY/MM/DD/SESSION.
 type records struct {
-	root    *os.Root
-	minFree float64 // share of the disk
+	root *os.Root
 
-	mu     sync.Mutex
-	probed time.Time // when it was last begun to try to write
-	failed error     // and what came of it
+	mu      sync.Mutex
+	minFree float64   // share of the disk
+	probed  time.Time // when it was last begun to try to write
+	failed  error     // and what came of it
 }
 
 func openRecords(dir string, minFree float64) (*records, error) {
@@ -56,11 +56,25 @@ func (r *records) room() error {
 	if err != nil {
 		return fmt.Errorf("recordings: %w", err)
 	}
-	if bytes < leastFree || share < r.minFree {
+	minFree := r.leastShare()
+	if bytes < leastFree || share < minFree {
 		return fmt.Errorf("recordings: %d MiB (%.1f%%) of the disk are free, %d MiB and %.1f%% are needed: shorten recordings.keep or enlarge the disk",
-			bytes>>20, share*100, leastFree>>20, r.minFree*100)
+			bytes>>20, share*100, leastFree>>20, minFree*100)
 	}
 	return nil
+}
+
+func (r *records) leastShare() float64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.minFree
+}
+
+// keepFree changes the share of the disk that stays free.
+func (r *records) keepFree(share float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.minFree = share
 }
 
 // free is how much of the disk is left, in bytes and as a share of it; 0 when

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/config"
@@ -27,38 +28,60 @@ type Removals struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 
-	kept string        // recordings.keep, as the admin wrote it
-	keep time.Duration // 0: everything is kept
+	mu      sync.Mutex
+	kept    string        // recordings.keep, as the admin wrote it
+	keep    time.Duration // 0: everything is kept
+	changed chan struct{}
 }
 
 // NewRemovals makes what removes recordings; Run has it work.
 func NewRemovals(gate, kept string, s *store.Store, records *os.Root, now func() time.Time, log *slog.Logger) (*Removals, error) {
-	r := &Removals{Gate: gate, Store: s, Records: records, Now: now, Log: log, kept: kept}
-	if kept == config.Forever {
-		return r, nil
+	r := &Removals{Gate: gate, Store: s, Records: records, Now: now, Log: log, changed: make(chan struct{}, 1)}
+	return r, r.Keep(kept)
+}
+
+// Keep changes how long recordings are kept.
+func (r *Removals) Keep(kept string) (err error) {
+	var keep time.Duration
+	if kept != config.Forever {
+		if keep, err = policy.ParseDuration(kept); err != nil {
+			return fmt.Errorf("recordings.keep: %w", err)
+		}
 	}
-	var err error
-	if r.keep, err = policy.ParseDuration(kept); err != nil {
-		return nil, fmt.Errorf("recordings.keep: %w", err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if kept == r.kept {
+		return nil
 	}
-	return r, nil
+	r.kept, r.keep = kept, keep
+	select {
+	case r.changed <- struct{}{}:
+	default: // it has not looked yet
+	}
+	return nil
+}
+
+func (r *Removals) keeping() (kept string, keep time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kept, r.keep
 }
 
 // Run removes what is due until ctx ends.
 func (r *Removals) Run(ctx context.Context) {
-	if r.keep == 0 {
-		return
-	}
-	again := time.NewTicker(min(max(r.keep/24, time.Second), time.Hour))
-	defer again.Stop()
 	for {
 		if err := r.Round(ctx); err != nil && ctx.Err() == nil {
 			r.Log.Error("old recordings not all removed: they stay until they can be", "error", err)
 		}
+		var again <-chan time.Time // never, where everything is kept
+		if _, keep := r.keeping(); keep > 0 {
+			again = time.After(min(max(keep/24, time.Second), time.Hour))
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-again.C:
+		case <-again:
+		case <-r.changed:
 		}
 	}
 }
@@ -69,11 +92,12 @@ const dayLayout = "2006/01/02"
 // Round looks once through all days on which a recording can have begun that
 // is due.
 func (r *Removals) Round(ctx context.Context) error {
-	if r.keep == 0 {
+	kept, keep := r.keeping()
+	if keep == 0 {
 		return nil
 	}
 	now := r.Now()
-	due := now.Add(-r.keep)
+	due := now.Add(-keep)
 	days, err := fs.Glob(r.Records.FS(), "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]")
 	if err != nil {
 		return err
@@ -91,7 +115,7 @@ func (r *Removals) Round(ctx context.Context) error {
 		}
 		for _, s := range sessions {
 			name := path.Join(day, s.Name())
-			may, err := r.may(ctx, name, due)
+			may, err := r.may(ctx, name, kept, due)
 			if err != nil { // the database will not answer about the next one either
 				return errors.Join(append(failed, err)...)
 			}
@@ -102,7 +126,7 @@ func (r *Removals) Round(ctx context.Context) error {
 				failed = append(failed, err)
 				continue
 			}
-			r.Log.Info("recording removed", "session", s.Name(), "keep", r.kept)
+			r.Log.Info("recording removed", "session", s.Name(), "keep", kept)
 		}
 		r.tidy(day, now)
 	}
@@ -111,7 +135,7 @@ func (r *Removals) Round(ctx context.Context) error {
 
 // may reports whether a folder is that of a session which is due, and has it
 // written down that it goes. Nobody else's folder is touched.
-func (r *Removals) may(ctx context.Context, name string, due time.Time) (bool, error) {
+func (r *Removals) may(ctx context.Context, name, kept string, due time.Time) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
 	se, err := r.Store.Session(ctx, path.Base(name))
@@ -125,7 +149,7 @@ func (r *Removals) may(ctx context.Context, name string, due time.Time) (bool, e
 	case se.End.IsZero() || !se.End.Before(due):
 		return false, nil
 	}
-	err = r.Store.RemoveRecording(ctx, r.Gate, se.ID, "because recordings.keep = "+r.kept, r.Now())
+	err = r.Store.RemoveRecording(ctx, r.Gate, se.ID, "because recordings.keep = "+kept, r.Now())
 	if errors.Is(err, store.ErrConflict) {
 		return false, nil // it is sealed first
 	}

@@ -7,10 +7,12 @@ import (
 	"net"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/config"
 )
 
 // serveAPI opens the socket the inside command talks to and serves it until
@@ -27,9 +29,7 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 		}
 	})
 	keepers.Go(func() { a.bearers.Keep(ctx) })
-	if a.cfg.API.Listen != "" {
-		keepers.Go(func() { a.serveTokens(ctx, house) })
-	}
+	keepers.Go(func() { a.serveTokens(ctx, house) })
 	return socket, nil
 }
 
@@ -38,23 +38,50 @@ func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, 
 const portPause = 10 * time.Second
 
 // serveTokens serves the API on the port until ctx ends. A port that is taken
-// does not keep the gate from its work: it is tried again.
+// does not keep the gate from its work: it is tried again. Another port, or
+// other names of it, count at once; who is connected connects again.
 func (a *Appliance) serveTokens(ctx context.Context, house *House) {
 	for said := ""; ctx.Err() == nil; {
-		l, err := api.ListenTCP(ctx, a.cfg.API.Listen)
-		if err == nil {
-			a.log.Info("api serves tokens", "listen", l.Addr().String())
-			err = api.ServeTCP(ctx, l, house, a.bearers, a.cfg.API.Names)
-		}
-		if err != nil && ctx.Err() == nil && err.Error() != said {
+		c, changed := a.settings.now()
+		while, stop := context.WithCancel(ctx)
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			defer stop()
+			for next := c; next.API.Listen == c.API.Listen && slices.Equal(next.API.Names, c.API.Names); {
+				select {
+				case <-changed:
+					next, changed = a.settings.now()
+				case <-while.Done():
+					return
+				}
+			}
+		})
+		err := a.serveTokensAt(while, house, c.API)
+		if err != nil && while.Err() == nil && err.Error() != said {
 			said = err.Error()
-			a.log.Error("api does not serve tokens; the socket does, and it is tried again", "listen", a.cfg.API.Listen, "error", err)
+			a.log.Error("api does not serve tokens; the socket does, and it is tried again", "listen", c.API.Listen, "error", err)
 		}
 		select {
-		case <-ctx.Done():
+		case <-while.Done():
 		case <-time.After(portPause):
 		}
+		stop()
+		watching.Wait()
 	}
+}
+
+// serveTokensAt serves at a port until ctx ends, or nowhere.
+func (a *Appliance) serveTokensAt(ctx context.Context, house *House, at config.API) error {
+	if at.Listen == "" {
+		<-ctx.Done()
+		return nil
+	}
+	l, err := api.ListenTCP(ctx, at.Listen)
+	if err != nil {
+		return err
+	}
+	a.log.Info("api serves tokens", "listen", l.Addr().String())
+	return api.ServeTCP(ctx, l, house, a.bearers, at.Names)
 }
 
 // house is what the API is answered by.
@@ -62,13 +89,16 @@ func (a *Appliance) house() *House {
 	h := &House{
 		Gate: a.cfg.Gate.Name, Store: a.store, Book: a.book.Load, Refresh: a.refresh,
 		Live: a.live, Keys: a.hostKeys, Certs: a.certs, Vault: a.vault, Errands: a, Notary: a.notary, Records: a.records.root, Renders: a.renders, Now: a.clock.now, Bus: a.news,
-		Numbers: a.metrics, Lookout: a.lookout, Around: a.surroundings,
+		Numbers: a.metrics, Lookout: a.lookout, Around: a.surroundings, ReadAgain: a.reload,
 	}
 	if a.gate != nil {
 		h.Dial = a.dialByItself
 	}
 	if a.cfg.Intercept != nil {
-		h.Protect, h.SSHPorts, h.RDPPorts = a.cfg.Intercept.Protect, a.cfg.Intercept.SSHPorts, a.cfg.Intercept.RDPPorts
+		h.Intercept = func() config.Intercept {
+			c, _ := a.settings.now()
+			return *c.Intercept
+		}
 	}
 	return h
 }

@@ -9,9 +9,10 @@ import (
 )
 
 // noteSettings writes the settings down, as far as they differ from those of
-// the last start. Who changed the file, nobody knows here.
-func (a *Appliance) noteSettings(ctx context.Context) error {
-	return a.store.AuditState(ctx, a.itself(), "settings.change", "settings of "+a.cfg.Gate.Name, "as read at the start", shownSettings(a.cfg, a.store.Database()))
+// the last start or reload. Who changed the file, nobody knows here.
+func (a *Appliance) noteSettings(ctx context.Context, by, when string) error {
+	c, _ := a.settings.now()
+	return a.store.AuditState(ctx, by, "settings.change", "settings of "+c.Gate.Name, when, shownSettings(c, a.store.Database()))
 }
 
 // shownSettings are the settings without their secrets. That a secret is

@@ -94,6 +94,42 @@ func (w *webhook) push(a api.Alert) {
 	}
 }
 
+// inherit takes over what the one before has not told; either may be nil.
+func (w *webhook) inherit(before *webhook) {
+	for before != nil {
+		a, ok := before.next()
+		if !ok {
+			return
+		}
+		w.push(a)
+	}
+}
+
+// tellWebhook tells alerts to the webhook there is until ctx ends.
+func (a *Appliance) tellWebhook(ctx context.Context) {
+	for ctx.Err() == nil {
+		_, changed := a.settings.now()
+		hook := a.webhook.Load()
+		while, stop := context.WithCancel(ctx)
+		var telling sync.WaitGroup
+		if hook != nil {
+			telling.Go(func() { hook.run(while) })
+		}
+		for same := true; same; {
+			select {
+			case <-ctx.Done():
+				same = false
+			case <-changed:
+				_, changed = a.settings.now()
+				same = a.webhook.Load() == hook
+			}
+		}
+		stop()
+		telling.Wait()
+		a.webhook.Load().inherit(hook) // what was being told when it was stopped
+	}
+}
+
 // run tells what waits until ctx ends.
 func (w *webhook) run(ctx context.Context) {
 	defer w.client.CloseIdleConnections()
@@ -109,6 +145,9 @@ func (w *webhook) run(ctx context.Context) {
 				break
 			}
 			if !w.deliver(ctx, a) {
+				w.mu.Lock()
+				w.waiting = append([]api.Alert{a}, w.waiting...)
+				w.mu.Unlock()
 				return
 			}
 		}

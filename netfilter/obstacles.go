@@ -100,7 +100,7 @@ func (g *Gate) MarkLosses() ([]string, error) {
 func (g *Gate) UDPStopped(port uint16) (bool, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.config.Other == Drop {
+	if g.config.Other == Drop || slices.Contains(g.config.udpPorts(), port) {
 		return true, nil
 	}
 	f, err := g.kernel.strangers()

@@ -41,6 +41,7 @@ type House interface {
 	RDPLooks
 	Certificates
 	Doctor
+	Reloading
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

@@ -28,6 +28,7 @@ var routes = slices.Concat(
 	videoRoutes,
 	approvalRoutes,
 	doctorRoutes,
+	reloadRoutes,
 	graphicsRoutes,
 	rdpRoutes,
 )

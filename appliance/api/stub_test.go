@@ -210,6 +210,9 @@ func (s *stub) Metrics(ctx context.Context) (io.ReadCloser, error) {
 func (s *stub) Examine(ctx context.Context, q Examination) ([]Check, error) {
 	return nil, s.saw(ctx, "Examine", q)
 }
+func (s *stub) Reload(ctx context.Context) (Reloaded, error) {
+	return Reloaded{}, s.saw(ctx, "Reload")
+}
 func (s *stub) Alerts(ctx context.Context, f AlertFilter) ([]Alert, error) {
 	return nil, s.saw(ctx, "Alerts", f)
 }

@@ -259,7 +259,7 @@ func (g *Gate) marks() api.Check {
 }
 
 // noOther is the command that closes what other = "forward" leaves open.
-const noOther = `sed -i 's/^other = "forward"/other = "drop"/' /etc/inside/inside.toml && insided --check-config && systemctl restart inside`
+const noOther = `sed -i 's/^other = "forward"/other = "drop"/' /etc/inside/inside.toml && inside reload`
 
 func (g *Gate) other() api.Check {
 	if !g.Forward {

@@ -80,7 +80,7 @@ gate is, INSIDE_TOKEN_FILE where the token is.
 		c.credentialCommand(), c.caCommand(),
 		c.alertsCommand(), c.doctorCommand(),
 		c.auditCommand(),
-		c.doctorCommand(), c.setupCommand(),
+		c.doctorCommand(), c.setupCommand(), c.reloadCommand(),
 		c.generateCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

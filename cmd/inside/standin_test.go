@@ -20,6 +20,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance"
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/config"
 	"github.com/pawelmojski/inside/appliance/doctor"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
@@ -134,7 +135,10 @@ func (g *standIn) house() *appliance.House {
 			return doctor.Facts{Free: 1 << 40, Share: 1, Database: doctor.Database{Name: "the story's", Err: g.store.Ping(ctx)}}
 		},
 		Numbers: appliance.NewMetrics(), Lookout: appliance.NewLookout("gate-1", slog.New(slog.DiscardHandler), func(api.Alert) {}),
-		Records: g.root, Now: time.Now, Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389},
+		Records: g.root, Now: time.Now,
+		Intercept: func() config.Intercept {
+			return config.Intercept{Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389}}
+		},
 	}
 }
 

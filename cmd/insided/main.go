@@ -72,5 +72,23 @@ func run(file string) error {
 	if err != nil {
 		return err
 	}
-	return a.Run(ctx, func() { daemon.SdNotify(false, daemon.SdNotifyReady) })
+	a.Reloads(func() (config.Config, error) { return config.Load(file) })
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return a.Run(ctx, func() {
+		go heed(ctx, a, hangups)
+		daemon.SdNotify(false, daemon.SdNotifyReady)
+	})
+}
+
+// heed has the configuration read again at each SIGHUP.
+func heed(ctx context.Context, a *appliance.Appliance, hangups <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			a.Hangup(ctx)
+		}
+	}
 }
