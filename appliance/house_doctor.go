@@ -1,11 +1,14 @@
 package appliance
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"sync"
@@ -37,6 +40,13 @@ func (h *House) Examine(ctx context.Context, q api.Examination) ([]api.Check, er
 		f.Servers, f.Skipped = h.dialServers(ctx)
 	}
 	return doctor.Examine(f), nil
+}
+
+// Goroutines implements api.Doctor.
+func (h *House) Goroutines(context.Context) (io.ReadCloser, error) {
+	var b bytes.Buffer
+	err := pprof.Lookup("goroutine").WriteTo(&b, 1) // without arguments: they may be somebody's secrets
+	return io.NopCloser(&b), err
 }
 
 // surroundings are what the gate can see of itself and of what stands around

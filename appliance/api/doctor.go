@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/http"
 )
 
@@ -10,6 +11,9 @@ type Doctor interface {
 	// Examine says of each thing that people getting in depends on whether it
 	// is well, and what would make it so.
 	Examine(ctx context.Context, q Examination) ([]Check, error)
+	// Goroutines are what the daemon does at this moment, for whoever looks for
+	// why it hangs.
+	Goroutines(ctx context.Context) (io.ReadCloser, error)
 }
 
 // An Examination says how thorough to be.
@@ -36,8 +40,15 @@ var doctorRoutes = []route{
 	{"GET", "/doctor", toWatch, ask(func(h House, r *http.Request, q Examination) ([]Check, error) {
 		return h.Examine(r.Context(), q)
 	})},
+	{"GET", "/goroutines", toWatch, stream("text/plain", func(h House, r *http.Request, _ none) (io.ReadCloser, error) {
+		return h.Goroutines(r.Context())
+	})},
 }
 
 func (c *Client) Examine(ctx context.Context, q Examination) ([]Check, error) {
 	return get[[]Check](ctx, c, path("doctor"), q)
+}
+
+func (c *Client) Goroutines(ctx context.Context) (io.ReadCloser, error) {
+	return c.do(ctx, "GET", path("goroutines"), nil)
 }

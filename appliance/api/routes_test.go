@@ -265,7 +265,8 @@ func calls() map[string]func(context.Context, House) error {
 		"VerifyAudit[{Recordings:true Head:{}}]": func(ctx context.Context, h House) error {
 			return bodies(h.VerifyAudit(ctx, AuditQuestion{true, "{}"}))
 		},
-		"Reload[]": func(ctx context.Context, h House) error { _, err := h.Reload(ctx); return err },
+		"Goroutines[]": func(ctx context.Context, h House) error { return bodies(h.Goroutines(ctx)) },
+		"Reload[]":     func(ctx context.Context, h House) error { _, err := h.Reload(ctx); return err },
 		"Examine[{Servers:true}]": func(ctx context.Context, h House) error {
 			_, err := h.Examine(ctx, Examination{true})
 			return err

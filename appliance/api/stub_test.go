@@ -210,6 +210,9 @@ func (s *stub) Metrics(ctx context.Context) (io.ReadCloser, error) {
 func (s *stub) Examine(ctx context.Context, q Examination) ([]Check, error) {
 	return nil, s.saw(ctx, "Examine", q)
 }
+func (s *stub) Goroutines(ctx context.Context) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "Goroutines"))
+}
 func (s *stub) Reload(ctx context.Context) (Reloaded, error) {
 	return Reloaded{}, s.saw(ctx, "Reload")
 }

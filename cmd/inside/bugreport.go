@@ -30,8 +30,8 @@ func (c *cli) bugreportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bugreport FILE", Short: "write what is needed to find a mistake into a .tar.gz, without secrets and names", Args: args(1, 1),
 		Long: `Writes a .tar.gz for whoever looks for a mistake: version, configuration, rules and
-routes as the kernel has them, status, doctor, alerts, metrics and the last lines
-of the log. Secrets are never in it. Persons, servers, groups, logins and addresses
+routes as the kernel has them, status, doctor, alerts, metrics, what the
+daemon does at that moment, and the last lines of the log. Secrets are never in it. Persons, servers, groups, logins and addresses
 become stand-ins such as person-1 and address-3, the same throughout the report,
 unless --with-names is given. Read it before you send it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -90,7 +90,8 @@ func (c *cli) pieces(ctx context.Context, file string) []piece {
 		asked("status.json", func() (any, error) { return h.Status(ctx) }),
 		asked("doctor.json", func() (any, error) { return c.examine(ctx, api.Examination{}, file) }),
 		asked("alerts.json", func() (any, error) { return h.Alerts(ctx, api.AlertFilter{All: true}) }),
-		{"metrics.txt", c.metricsText(ctx)},
+		{"metrics.txt", bodyText(h.Metrics(ctx))},
+		{"goroutines.txt", bodyText(h.Goroutines(ctx))},
 	}
 	for _, p := range []struct {
 		name string
@@ -144,8 +145,7 @@ func asked(name string, ask func() (any, error)) piece {
 	return piece{name, string(text)}
 }
 
-func (c *cli) metricsText(ctx context.Context) string {
-	body, err := c.house().Metrics(ctx)
+func bodyText(body io.ReadCloser, err error) string {
 	if err != nil {
 		return err.Error()
 	}
