@@ -31,6 +31,10 @@ type firstPacket struct {
 	lost bool // somebody takes our bit out of the mark, or may
 }
 
+// mostWalked bounds how many rules are looked at, all packets together: chains
+// that are jumped to from many places are walked again from each.
+const mostWalked = 5_000_000
+
 // deepest bounds how far jumps are followed; the kernel refuses more than 16.
 const deepest = 16
 
@@ -41,6 +45,9 @@ func (f *strangers) walk(c *foreignChain, p *firstPacket, depth int) fate {
 		return goesOn
 	}
 	for _, rule := range c.rules {
+		if f.walked++; f.walked > mostWalked {
+			return accepted | dropped // nobody waits for the end of it
+		}
 		r := f.rule(c, rule, p)
 		if r.matches == no || r.verdict == nil {
 			continue

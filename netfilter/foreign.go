@@ -41,6 +41,7 @@ type chainName struct {
 // ufw, firewalld and docker put there.
 type strangers struct {
 	kernel *kernel
+	walked int // rules so far
 	chains map[chainName]*foreignChain
 	sets   map[chainName]*foreignSet // as far as they were asked for; nil: cannot be read
 }

@@ -33,16 +33,16 @@ const (
 // has not decided anything about the packet when it is marked.
 const ourPriority = -140
 
-// Obstacles looks for what ends the packets that are intercepted.
+// Obstacles looks for what ends the packets that are intercepted. Like
+// everything that looks around, it does so without the gate's lock: the rules
+// of others may be many, and decisions must not wait for them.
 func (g *Gate) Obstacles() ([]Obstacle, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	f, err := g.kernel.strangers()
 	if err != nil {
 		return nil, err
 	}
 	found := map[*foreignChain]*Obstacle{}
-	for _, p := range g.config.probes() {
+	for _, p := range g.Config().probes() {
 		p.mark = markBit
 		index, _ := g.kernel.indexOf(p.iif)
 		p.iifIndex = index
@@ -73,14 +73,12 @@ func (g *Gate) Obstacles() ([]Obstacle, error) {
 // MarkLosses names the packets whose mark somebody takes off again before they
 // are routed: they never reach a listener.
 func (g *Gate) MarkLosses() ([]string, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	f, err := g.kernel.strangers()
 	if err != nil {
 		return nil, err
 	}
 	var lost []string
-	for _, p := range g.config.probes() {
+	for _, p := range g.Config().probes() {
 		p.mark = markBit
 		for _, c := range f.baseChains(hookPrerouting, p.to) {
 			if c.priority <= ourPriority {
@@ -98,16 +96,14 @@ func (g *Gate) MarkLosses() ([]string, error) {
 // UDPStopped reports whether somebody keeps UDP on a port from the protected
 // prefixes: with Other Drop we do.
 func (g *Gate) UDPStopped(port uint16) (bool, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.config.Other == Drop || slices.Contains(g.config.udpPorts(), port) {
+	if g.Config().Other == Drop || slices.Contains(g.Config().udpPorts(), port) {
 		return true, nil
 	}
 	f, err := g.kernel.strangers()
 	if err != nil {
 		return false, err
 	}
-	for _, p := range g.config.probes() {
+	for _, p := range g.Config().probes() {
 		p.proto, p.dport = unix.IPPROTO_UDP, port
 		outcome, _ := f.through(hookPrerouting, -1<<31, &p.firstPacket)
 		if outcome == dropped {

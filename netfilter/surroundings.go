@@ -21,8 +21,6 @@ type Link struct {
 
 // Links lists the network interfaces, without lo.
 func (g *Gate) Links() ([]Link, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	return g.kernel.links()
 }
 
@@ -96,8 +94,6 @@ const (
 // Forwards reports whether the kernel forwards packets of the family of an
 // address. It asks by netlink, since the daemon's unit hides /proc/sys.
 func (g *Gate) Forwards(family netip.Addr) (bool, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	f := familyOf(family)
 	head := rawMessage{byte(f)}
 	all := int32(netconfAll)
@@ -127,8 +123,6 @@ func (m rawMessage) Serialize() []byte { return append([]byte(m), make([]byte, m
 // Behind returns an address in a protected prefix that is not the gateway's
 // own, and names the interface that leads there.
 func (g *Gate) Behind(p netip.Prefix) (host netip.Addr, by string, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	// The gateway is often the first host, and sometimes the last.
 	for _, host = range []netip.Addr{p.Addr().Next(), p.Addr().Next().Next(), lastOf(p), p.Addr()} {
 		if !p.Contains(host) {
@@ -150,8 +144,6 @@ func (g *Gate) Behind(p netip.Prefix) (host netip.Addr, by string, err error) {
 // would not be delivered here: because of a foreign routing rule before ours,
 // or because the kernel takes its sender for forged (rp_filter).
 func (g *Gate) Delivers(iif string, from, to netip.Addr) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	index, err := g.kernel.indexOf(iif)
 	if err != nil {
 		return err

@@ -73,3 +73,31 @@ func FuzzRulesOfOthersEndNobody(f *testing.F) {
 		}
 	})
 }
+
+// Chains that jump to the next one twice are walked 2^n times in thought.
+func TestRulesThatTakeForeverToFollowAreNotFollowedToTheEnd(t *testing.T) {
+	r := &strangers{chains: map[chainName]*foreignChain{}, walked: mostWalked - 1000}
+	unknown := expression{"quota", nil}
+	jump := func(to string) expression {
+		code := append([]byte{8, 0, unix.NFTA_VERDICT_CODE, 0}, 0xff, 0xff, 0xff, 0xfd)
+		name := append([]byte{byte(4 + len(to) + 1), 0, unix.NFTA_VERDICT_CHAIN, 0}, append([]byte(to), make([]byte, 4-len(to)%4)...)...)
+		verdict := append(code, name...)
+		verdict = append([]byte{byte(4 + len(verdict)), 0, unix.NFTA_DATA_VERDICT, 0}, verdict...)
+		data := append([]byte{byte(4 + len(verdict)), 0, unix.NFTA_IMMEDIATE_DATA, 0}, verdict...)
+		return expression{"immediate", append([]byte{8, 0, unix.NFTA_IMMEDIATE_DREG, 0, 0, 0, 0, 0}, data...)}
+	}
+	names := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"}
+	for i, name := range names {
+		c := &foreignChain{family: unix.NFPROTO_INET, table: "t", name: name}
+		if i+1 < len(names) {
+			for range 2 {
+				c.rules = append(c.rules, []expression{unknown, jump(names[i+1])})
+			}
+		}
+		r.chains[chainName{c.family, c.table, name}] = c
+	}
+	p := &firstPacket{to: netip.MustParseAddr("10.30.0.1")}
+	if got := r.walk(r.chains[chainName{unix.NFPROTO_INET, "t", "a"}], p, 0); got != accepted|dropped || r.walked > mostWalked+100 {
+		t.Errorf("%b after %d rules", got, r.walked)
+	}
+}
