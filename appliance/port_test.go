@@ -20,13 +20,13 @@ func TestAPortThatIsTakenDoesNotStopTheGate(t *testing.T) {
 	}
 	defer other.Close()
 	said, log := io.Pipe()
-	a := &Appliance{cfg: config.Config{API: config.API{Listen: other.Addr().String()}}, log: slog.New(slog.NewTextHandler(log, nil))}
+	a := &Appliance{settings: newSettings(config.Config{API: config.API{Listen: other.Addr().String()}}), log: slog.New(slog.NewTextHandler(log, nil))}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { a.serveTokens(ctx, nil); close(ended) }()
 	line := make([]byte, 1000)
 	n, err := said.Read(line)
-	if text := string(line[:n]); err != nil || !strings.Contains(text, "another program listens on "+a.cfg.API.Listen) || !strings.Contains(text, "choose another [api] listen") {
+	if text := string(line[:n]); err != nil || !strings.Contains(text, "another program listens on "+other.Addr().String()) || !strings.Contains(text, "choose another [api] listen") {
 		t.Errorf("%q, %v", text, err)
 	}
 	select {
