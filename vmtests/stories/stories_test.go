@@ -40,6 +40,7 @@ func TestStories(t *testing.T) {
 					"ssh":     sshFromClient,
 					"reach":   reach,
 					"stream":  stream,
+					"session": sessionThatStays,
 					"until":   until,
 				},
 			})
@@ -75,6 +76,7 @@ type story struct {
 	lab     *nettest.Lab
 	machine *lab.Machine
 	stream  *connects
+	session *session
 }
 
 type storyKey struct{}
@@ -138,12 +140,15 @@ func write(ts *testscript.TestScript, neg bool, args []string) {
 // ssh LOGIN@ADDRESS COMMAND... is the person at the client, who types the
 // password of the server's accounts when asked.
 func sshFromClient(ts *testscript.TestScript, neg bool, args []string) {
-	s := of(ts)
 	ctx, cancel := context.WithTimeout(context.Background(), longest)
 	defer cancel()
+	run(ts, neg, of(ts).sshCommand(ctx, args...))
+}
+
+func (s *story) sshCommand(ctx context.Context, args ...string) *exec.Cmd {
 	c := s.lab.Client.Command(ctx, "ssh", append([]string{"-F", filepath.Join(s.lab.Dir, "ssh_config")}, args...)...)
 	c.Env = append(os.Environ(), "SSH_ASKPASS="+filepath.Join(s.lab.Dir, "askpass"), "SSH_ASKPASS_REQUIRE=force", "SSH_AUTH_SOCK=", "DISPLAY=:0")
-	run(ts, neg, c)
+	return c
 }
 
 // reach WHOM says who must answer a connection from the client to the server:
