@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,7 +23,7 @@ func TestDesktopsBeginAndEnd(t *testing.T) {
 	grant := h.grant("--protocol", "rdp", "--ssh-login", "ideo", "--duration", "1h")
 	t.Run("who sends no login is asked where the grant is for one", func(t *testing.T) { noLogin(t, h, d) })
 	t.Run("a wrong password is the server's business", func(t *testing.T) { wrongPassword(t, h, d) })
-	t.Run("a full disk ends a session and lets nobody in", func(t *testing.T) { fullDisk(t, h, d, state) })
+	t.Run("a full disk ends a session and lets nobody in", func(t *testing.T) { fullDisk(t, h, d, x, state) })
 	t.Run("a gate that was stopped relays nothing after the end", func(t *testing.T) { stoppedGate(t, h, d, x, grant) })
 }
 
@@ -85,12 +86,12 @@ func fill(t *testing.T, dir string) (ballast string) {
 	return ballast
 }
 
-func fullDisk(t *testing.T, h *house, d *desk, state string) {
+func fullDisk(t *testing.T, h *house, d *desk, x *nettest.XRDP, state string) {
 	s := d.login("ideo", password)
 	d.shows("the desktop", desktopColour, 100_000, s)
 	live := h.live(1)[0]
 	ballast := fill(t, state)
-	d.keys("click 1 type --delay 5 'while :; do head -c 3000 /dev/urandom | base64; done'")
+	d.keys("click 1 type --delay 5 'while [ ! -e enough ]; do head -c 3000 /dev/urandom | base64; done; rm -f enough'")
 	d.keys("key Return")
 	s.ends(t, exitAdmin)
 	again := d.login("ideo", password)
@@ -106,6 +107,13 @@ func fullDisk(t *testing.T, h *house, d *desk, state string) {
 	if e := h.entries(4)[0]; e.Denial != "recorder-unavailable" {
 		t.Errorf("entry %+v, want recorder-unavailable", e)
 	}
+	// The desktop lives on: whoever has it next finds a shell that listens.
+	enough := filepath.Join(x.Home("ideo"), "enough")
+	h.write(enough, "")
+	h.until("the shell has heard that it is enough", func() bool {
+		_, err := os.Stat(enough)
+		return errors.Is(err, os.ErrNotExist)
+	})
 }
 
 // A gate that was stopped over the end of a grant relays nothing when it goes
@@ -114,8 +122,7 @@ func stoppedGate(t *testing.T, h *house, d *desk, x *nettest.XRDP, grant string)
 	s := d.login("ideo", password)
 	d.shows("the desktop", desktopColour, 100_000, s)
 	live := h.live(1)[0]
-	d.keys("click 1 key ctrl+c") // the desktop is the one before
-	d.keys("type --delay 5 'cat >typed'")
+	d.keys("click 1 type --delay 5 'cat >typed'") // the desktop is the one before
 	d.keys("key Return")
 	d.keys("type --delay 5 'before'")
 	d.keys("key Return")
