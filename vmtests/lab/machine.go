@@ -62,6 +62,10 @@ func Boot(t testing.TB, l *nettest.Lab, root string, files map[string]string) *M
 		close(m.gone)
 	}()
 	t.Cleanup(func() {
+		if t.Failed() && m.leader != 0 {
+			out, _ := m.Command(context.Background(), "journalctl", "--no-pager", "--lines=60", "--output=cat", "--priority=info").CombinedOutput()
+			t.Logf("the end of the machine's journal:\n%s", out)
+		}
 		m.stop()
 		if text, err := os.ReadFile(m.log); err == nil && t.Failed() {
 			t.Logf("what the machine printed:\n%s", text)
