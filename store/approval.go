@@ -13,24 +13,14 @@ import (
 // SetServerSensitive says whether a server is entered by approved grants only.
 // One that has changed since the revision base is ErrConflict.
 func (s *Store) SetServerSensitive(ctx context.Context, by string, id policy.ServerID, base int64, sensitive bool) error {
-	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
-		v, err := server(ctx, tx, id)
-		if err != nil {
-			return deed{}, err
-		}
-		if err := upToDate(ctx, tx, "servers", id, "server "+v.Name, base); err != nil {
-			return deed{}, err
-		}
+	return s.editServer(ctx, by, id, base, func(ctx context.Context, tx *sql.Tx, v *policy.Server) (deed, error) {
 		if v.Sensitive == sensitive {
 			return deed{}, errUnchanged
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE servers SET sensitive = $2 WHERE id = $1", id, sensitive); err != nil {
-			return deed{}, err
-		}
-		d := deed{action: "server.approval", object: "server " + v.Name, detail: needed(v.Sensitive) + " → " + needed(sensitive), was: knownServer(v)}
+		d := deed{action: "server.approval", detail: needed(v.Sensitive) + " → " + needed(sensitive)}
 		v.Sensitive = sensitive
-		d.became = knownServer(v)
-		return d, touch(ctx, tx, "servers", id, by)
+		_, err := tx.ExecContext(ctx, "UPDATE servers SET sensitive = $2 WHERE id = $1", id, sensitive)
+		return d, err
 	})
 }
 

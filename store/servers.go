@@ -90,6 +90,23 @@ func portText(p uint16) string {
 // revision base is ErrConflict, and so is enabling one whose prefix is that of
 // another by now.
 func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID, base int64, disabled bool) error {
+	return s.editServer(ctx, by, id, base, func(ctx context.Context, tx *sql.Tx, v *policy.Server) (deed, error) {
+		if v.Disabled == disabled {
+			return deed{}, errUnchanged
+		}
+		v.Disabled = disabled
+		if err := serverPrefixFree(ctx, tx, *v); err != nil {
+			return deed{}, err
+		}
+		_, err := tx.ExecContext(ctx, "UPDATE servers SET disabled = $2 WHERE id = $1", id, disabled)
+		return switched("server", "", disabled, nil, nil), err
+	})
+}
+
+// editServer changes a server that nobody has changed since the revision base.
+// edit changes v and its row and says by action and detail what it did; the
+// rest of the deed is what v was and became.
+func (s *Store) editServer(ctx context.Context, by string, id policy.ServerID, base int64, edit func(ctx context.Context, tx *sql.Tx, v *policy.Server) (deed, error)) error {
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		v, err := server(ctx, tx, id)
 		if err != nil {
@@ -98,18 +115,13 @@ func (s *Store) DisableServer(ctx context.Context, by string, id policy.ServerID
 		if err := upToDate(ctx, tx, "servers", id, "server "+v.Name, base); err != nil {
 			return deed{}, err
 		}
-		if v.Disabled == disabled {
-			return deed{}, errUnchanged
-		}
 		was := knownServer(v)
-		v.Disabled = disabled
-		if err := serverPrefixFree(ctx, tx, v); err != nil {
+		d, err := edit(ctx, tx, &v)
+		if err != nil {
 			return deed{}, err
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE servers SET disabled = $2 WHERE id = $1", id, disabled); err != nil {
-			return deed{}, err
-		}
-		return switched("server", "server "+v.Name, disabled, was, knownServer(v)), touch(ctx, tx, "servers", id, by)
+		d.object, d.was, d.became = "server "+v.Name, was, knownServer(v)
+		return d, touch(ctx, tx, "servers", id, by)
 	})
 }
 
