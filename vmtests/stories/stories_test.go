@@ -24,25 +24,35 @@ const password = "correct horse"
 // longest is how long one command of a story may take.
 const longest = 2 * time.Minute
 
+// commands are what the scripts can say; each file of this package that makes
+// some adds them.
+var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"gateway": onGateway,
+	"write":   write,
+	"ssh":     sshFromClient,
+	"reach":   reach,
+	"stream":  stream,
+	"session": sessionThatStays,
+	"until":   until,
+}
+
+// What the package and its units do is told on each Debian that is supported,
+// what the router then does among others on one.
 func TestStories(t *testing.T) {
 	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian")
 	deb := makePackage(t)
-	for _, suite := range []string{"bookworm", "trixie"} {
-		t.Run(suite, func(t *testing.T) {
-			root := lab.Rootfs(t, suite)
+	for _, told := range []struct{ suite, stories string }{
+		{"bookworm", "package"},
+		{"trixie", "package"},
+		{"bookworm", "router"},
+	} {
+		t.Run(told.stories+"/"+told.suite, func(t *testing.T) {
+			root := lab.Rootfs(t, told.suite)
 			testscript.Run(t, testscript.Params{
-				Dir:                 "testdata",
+				Dir:                 filepath.Join("testdata", told.stories),
 				RequireExplicitExec: true,
 				Setup:               func(env *testscript.Env) error { return newStory(env, root, deb) },
-				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"gateway": onGateway,
-					"write":   write,
-					"ssh":     sshFromClient,
-					"reach":   reach,
-					"stream":  stream,
-					"session": sessionThatStays,
-					"until":   until,
-				},
+				Cmds:                commands,
 			})
 		})
 	}
