@@ -140,16 +140,16 @@ func Need(t testing.TB, tools ...string) {
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			Skip(t, "needs %s: install it, or look into .ci/run for the package", tool)
+			Skip(t, "needs %s: install it, or look into packaging/dev/install for the package", tool)
 		}
 	}
 }
 
-// Skip skips the test on somebody's laptop. Where CI is set it fails, so that
-// a forgotten installation does not look like a success.
+// Skip skips the test on somebody's laptop. Where CI or VMTESTS_REQUIRE is set
+// it fails, so that a forgotten installation does not look like a success.
 func Skip(t testing.TB, format string, args ...any) {
 	t.Helper()
-	if os.Getenv("CI") != "" {
+	if os.Getenv("CI") != "" || os.Getenv("VMTESTS_REQUIRE") != "" {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format, args...)
