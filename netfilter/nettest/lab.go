@@ -106,9 +106,7 @@ func New(o Options) (l *Lab, err error) {
 	if err = l.Plug(); err != nil {
 		return l, err
 	}
-	return l, l.link(l.Backend, BackendSide, []netip.Prefix{
-		netip.PrefixFrom(BackendIP4, 24), netip.PrefixFrom(BackendIP6, 64),
-	}, []netip.Addr{GatewayServer4, GatewayServer6}, o.BackendAddrs)
+	return l, l.PlugBackend()
 }
 
 // For lays a lab out for one test: removed when the test ends, logs of its
@@ -177,13 +175,25 @@ func (l *Lab) Plug() error {
 }
 
 // Unplug removes c0 from the gateway, and with it the client's only way.
-func (l *Lab) Unplug() error {
+func (l *Lab) Unplug() error { return l.unplug(ClientSide) }
+
+// PlugBackend connects the backend to the gateway, as b0.
+func (l *Lab) PlugBackend() error {
+	return l.link(l.Backend, BackendSide, []netip.Prefix{
+		netip.PrefixFrom(BackendIP4, 24), netip.PrefixFrom(BackendIP6, 64),
+	}, []netip.Addr{GatewayServer4, GatewayServer6}, l.opts.BackendAddrs)
+}
+
+// UnplugBackend removes b0 from the gateway, and with it the backend's only way.
+func (l *Lab) UnplugBackend() error { return l.unplug(BackendSide) }
+
+func (l *Lab) unplug(name string) error {
 	h, err := netlink.NewHandleAt(l.Gateway.fd)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	link, err := h.LinkByName(ClientSide)
+	link, err := h.LinkByName(name)
 	if err != nil {
 		return err
 	}

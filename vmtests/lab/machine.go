@@ -57,6 +57,7 @@ func Boot(t testing.TB, l *nettest.Lab, root string, files map[string]string) *M
 	join := `while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift; exec "$@"`
 	command := slices.Concat([]string{"-c", join, "sh"}, cgroups, []string{"--", "systemd-nspawn"}, args, []string{"--boot", "systemd.unit=multi-user.target"})
 	m.nspawn = exec.Command("sh", command...)
+	m.nspawn.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network") // its sysctls, as a router sets them
 	m.nspawn.Stdout, m.nspawn.Stderr = log, log
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := m.nspawn.Start(); err != nil {
