@@ -15,6 +15,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/appliance/config"
+	"github.com/pawelmojski/inside/appliance/tailscale"
 	"github.com/pawelmojski/inside/netfilter"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
@@ -56,6 +57,8 @@ type Appliance struct {
 	entries  map[policy.Protocol]proxy.Entry
 	gate     *netfilter.Gate // nil on a tower
 
+	tailscale *tailscale.Daemon
+
 	flows sync.WaitGroup
 }
 
@@ -73,7 +76,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Appliance{cfg: cfg, settings: newSettings(cfg), log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics(), turned: make(chan struct{}, 1)}
+	a := &Appliance{cfg: cfg, settings: newSettings(cfg), log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics(), turned: make(chan struct{}, 1), tailscale: tailscale.NewDaemon(tailscale.Socket)}
 	if err := a.furnish(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -167,6 +170,7 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	keepers.Go(func() { a.removals.Run(ctx) })
 	keepers.Go(func() { a.keepTime(ctx) })
 	keepers.Go(func() { a.keepRenewing(ctx) })
+	keepers.Go(func() { a.keepAsking(ctx) })
 	keepers.Go(func() { a.lookOut(ctx) })
 	keepers.Go(func() { a.tellWebhook(ctx) })
 	if a.cfg.Intercept != nil {

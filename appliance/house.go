@@ -40,7 +40,9 @@ type House struct {
 	Renders   *Renders // nil: no videos are made here
 	Now       func() time.Time
 	Bus       *Bus
-	Intercept func() config.Intercept                                    // what is intercepted now; nil on a tower
+	Intercept func() config.Intercept // what is intercepted now; nil on a tower
+	Tailscale func() bool             // persons are known by it too; nil: they are not
+	WhoComes  func(context.Context, netip.AddrPort) (policy.Identity, error)
 	ReadAgain func(ctx context.Context, by string) (api.Reloaded, error) // nil: there is no configuration
 }
 

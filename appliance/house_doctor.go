@@ -16,6 +16,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/appliance/doctor"
+	"github.com/pawelmojski/inside/appliance/tailscale"
 	"github.com/pawelmojski/inside/netfilter"
 	"github.com/pawelmojski/inside/policy"
 )
@@ -55,6 +56,9 @@ func (a *Appliance) surroundings(ctx context.Context) doctor.Facts {
 	f := doctor.Facts{MinFree: a.records.leastShare(), NoRoom: a.records.ready()}
 	f.Free, f.Share = a.records.free()
 	f.Database = a.examineDatabase(ctx)
+	if a.asksTailscale() {
+		f.Identity = a.examineIdentity(ctx)
+	}
 	if a.gate != nil {
 		f.Gate = a.examineGate()
 	}
@@ -73,8 +77,16 @@ func (a *Appliance) examineDatabase(ctx context.Context) doctor.Database {
 	return d
 }
 
-// tailscaleSocket is where tailscaled listens, also without an interface.
-const tailscaleSocket = "/run/tailscale/tailscaled.sock"
+func (a *Appliance) examineIdentity(ctx context.Context) *doctor.Identity {
+	var i doctor.Identity
+	i.Status, i.Err = a.tailscale.Status(ctx)
+	for _, p := range a.book.Load().Facts().Persons {
+		if p.Account != "" && !p.Disabled {
+			i.Accounts++
+		}
+	}
+	return &i
+}
 
 func (a *Appliance) examineGate() *doctor.Gate {
 	c := a.gate.Config()
@@ -99,7 +111,7 @@ func (a *Appliance) examineGate() *doctor.Gate {
 	stopped, err := a.gate.UDPStopped(3389)
 	g.UDPOpen = !stopped && err == nil
 	g.Senders = a.examineSenders(g)
-	_, err = os.Stat(tailscaleSocket)
+	_, err = os.Stat(tailscale.Socket)
 	g.Tailscale = err == nil
 	return g
 }

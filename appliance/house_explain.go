@@ -9,11 +9,13 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/tailscale"
 	"github.com/pawelmojski/inside/policy"
 )
 
 // Explain asks the book about attempts nobody made: from each address of the
-// person by each protocol. The best of the answers is the explanation's.
+// person, and as their account where a network is asked who comes, by each
+// protocol. The best of the answers is the explanation's.
 func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, error) {
 	p, err := h.personNamed(q.Person)
 	if err != nil {
@@ -27,7 +29,7 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 	if err != nil {
 		return api.Explanation{}, err
 	}
-	from, err := askedAddresses(p, q.From)
+	from, err := h.askedOrigins(ctx, p, q.From)
 	if err != nil {
 		return api.Explanation{}, err
 	}
@@ -49,6 +51,9 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 		Ways: []api.Way{}, Grants: x.weighGrants(), Maintenance: wireMaintenance(x.book, s.Maintenance, q.At),
 	}
 	best := judged{denial: policy.UnknownPerson, hint: "inside person ip add " + p.Name + " ADDRESS"}
+	if h.asksTailscale() {
+		best.hint += ", or inside person set-account " + p.Name + " LOGIN"
+	}
 	if p.Disabled {
 		best = judged{denial: policy.PersonDisabled}
 	}
@@ -56,7 +61,7 @@ func (h *House) Explain(ctx context.Context, q api.Question) (api.Explanation, e
 		e.Ways = append(e.Ways, w.wire())
 		if w.answer.better(best) || e.From == "" {
 			best = w.answer
-			e.From, e.Protocol = prefixText(w.from.Prefix), string(w.flow.Protocol)
+			e.From, e.Protocol = w.from.name(), string(w.flow.Protocol)
 		}
 	}
 	e.Allowed, e.Grant, e.Denial, e.Sentence = best.denial == "", string(best.grant), string(best.denial), best.denial.Sentence()
@@ -79,25 +84,61 @@ func askedProtocols(q api.Question) ([]policy.Protocol, error) {
 	return nil, invalid("protocols are ssh, rdp and http", "unknown protocol %.40q", q.Protocol)
 }
 
-// askedAddresses are those of the person that are in use, or the one asked
-// about.
-func askedAddresses(p *policy.Person, from string) ([]policy.Address, error) {
-	inUse := slices.DeleteFunc(slices.Clone(p.Addresses), func(a policy.Address) bool { return a.Disabled })
+// An origin is where a person comes from: an address of theirs, or one of a
+// network, where they are known by their account.
+type origin struct {
+	policy.Address
+	account string
+}
+
+// tailscaleLabel stands beside an account, where the label of an address does.
+const tailscaleLabel = "Tailscale"
+
+func (o origin) name() string {
+	if o.account != "" {
+		return o.account
+	}
+	return prefixText(o.Prefix)
+}
+
+// askedOrigins are those of the person that are in use, or the one asked about.
+func (h *House) askedOrigins(ctx context.Context, p *policy.Person, from string) (origins []origin, err error) {
+	for _, a := range p.Addresses {
+		if !a.Disabled {
+			origins = append(origins, origin{Address: a})
+		}
+	}
 	if from == "" {
-		return inUse, nil
+		if p.Account != "" && h.asksTailscale() {
+			origins = append(origins, origin{Address: policy.Address{Label: tailscaleLabel}, account: p.Account})
+		}
+		return origins, nil
 	}
 	addr, err := netip.ParseAddr(from)
 	if err != nil {
 		return nil, invalid("write for example --from 10.0.0.7", "%.64q is not an address", from)
 	}
 	addr = addr.Unmap()
-	for _, a := range inUse {
-		if a.Prefix.Contains(addr) {
-			a.Prefix = netip.PrefixFrom(addr, addr.BitLen())
-			return []policy.Address{a}, nil
+	here := netip.PrefixFrom(addr, addr.BitLen())
+	for _, o := range origins {
+		if o.Prefix.Contains(addr) {
+			o.Prefix = here
+			return []origin{o}, nil
 		}
 	}
-	return nil, api.NewProblem(api.CodeNotFound, fmt.Sprintf("%s is not an address of %s", addr, p.Name), "inside person ip list "+p.Name)
+	notTheirs := fmt.Sprintf("%s is not an address of %s", addr, p.Name)
+	if h.asksTailscale() && tailscale.Has(addr) {
+		id, err := h.WhoComes(ctx, netip.AddrPortFrom(addr, 0))
+		switch {
+		case err != nil:
+			return nil, api.NewProblem(api.CodeNotFound, notTheirs+": "+err.Error(), "tailscale whois "+addr.String())
+		case id.Account != "" && policy.SameAccount(id.Account, p.Account):
+			return []origin{{policy.Address{Prefix: here, Label: tailscaleLabel}, id.Account}}, nil
+		case id.Account != "":
+			return nil, api.NewProblem(api.CodeNotFound, notTheirs+": at Tailscale it is "+id.String(), fmt.Sprintf("inside person set-account %s %s", p.Name, id.Account))
+		}
+	}
+	return nil, api.NewProblem(api.CodeNotFound, notTheirs, "inside person ip list "+p.Name)
 }
 
 // An explainer collects ways in.
@@ -141,7 +182,7 @@ func (x *explainer) count(ctx context.Context) (err error) {
 }
 
 type way struct {
-	from   policy.Address
+	from   origin
 	flow   policy.Flow
 	answer judged
 }
@@ -170,11 +211,12 @@ func (j judged) better(than judged) bool {
 	return j.until.IsZero() || j.until.After(than.until)
 }
 
-func (x *explainer) try(from policy.Address, p policy.Protocol) {
+func (x *explainer) try(from origin, p policy.Protocol) {
 	f := policy.Flow{
 		Client:   netip.AddrPortFrom(from.Prefix.Addr(), 0),
 		Protocol: p,
 		Login:    x.login,
+		Identity: policy.Identity{Account: from.account},
 	}
 	if p != policy.SSH {
 		f.Login = ""
@@ -304,7 +346,7 @@ func (h *House) openUnder(ctx context.Context, p policy.PersonID) (map[policy.Gr
 
 func (w way) wire() api.Way {
 	return api.Way{
-		From: prefixText(w.from.Prefix), Label: w.from.Label, Protocol: string(w.flow.Protocol),
+		From: w.from.name(), Label: w.from.Label, Protocol: string(w.flow.Protocol),
 		Allowed: w.answer.denial == "", Grant: string(w.answer.grant),
 		Denial: string(w.answer.denial), Sentence: w.answer.denial.Sentence(), Until: w.answer.until,
 	}

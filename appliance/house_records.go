@@ -45,6 +45,7 @@ func wireEntry(names namer, e store.Entry) api.Entry {
 		Server: names.server(e.Server), ServerID: string(e.Server),
 		Grant: string(e.Grant), Session: string(e.Session),
 		Allowed: e.Denial == "", Denial: string(e.Denial), Sentence: e.Denial.Sentence(), Detail: e.Detail,
+		Account: e.Identity.Account, Node: e.Identity.Node,
 	}
 }
 

@@ -49,6 +49,7 @@ func foundSession(names namer, se policy.Session, live map[policy.SessionID]Traf
 		Person: names.person(se.Person), PersonID: string(se.Person), Server: names.server(se.Server), ServerID: string(se.Server),
 		Login: se.Login, Protocol: string(se.Protocol), Client: se.Client.String(), Dest: se.Dest.String(), Gate: se.Gate,
 		Grant: string(se.Grant), Stay: string(se.Stay), Session: string(se.ID), Carried: api.Carried(se.Carried),
+		Account: se.Identity.Account, Node: se.Identity.Node,
 	}
 	if traffic, here := live[se.ID]; here {
 		f.Carried = api.Carried(traffic)
@@ -66,6 +67,7 @@ func foundDenied(names namer, e store.Entry) api.Found {
 		Login: e.Login, Protocol: string(e.Protocol), Client: e.Client.String(), Dest: e.Dest.String(), Gate: e.Gate,
 		Grant: string(e.Grant), Entry: strconv.FormatInt(e.ID, 10),
 		Denial: string(e.Denial), Sentence: e.Denial.Sentence(), Detail: e.Detail,
+		Account: e.Identity.Account, Node: e.Identity.Node,
 	}
 }
 

@@ -18,7 +18,7 @@ func (a *Appliance) tellDenied(e store.Entry) {
 func (a *Appliance) tellEntered(se policy.Session, joined bool) {
 	a.news.Tell(api.NewsEntry, wireEntry(namer{a.book.Load()}, store.Entry{
 		Time: se.Start, Gate: se.Gate, Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login,
-		Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID,
+		Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID, Identity: se.Identity,
 	}))
 	a.tellSession(se)
 	a.tellPresent(se, joined)

@@ -161,7 +161,7 @@ func differing(a, b config.Config) []string {
 // values are the values of all keys, to be compared.
 func values(c config.Config) map[string]string {
 	v := map[string]string{
-		"gate.name": c.Gate.Name, "store.url": c.Store.URL, "paths.state": c.Paths.State, "paths.run": c.Paths.Run,
+		"gate.name": c.Gate.Name, "identity.tailscale": fmt.Sprint(c.Identity.Tailscale), "store.url": c.Store.URL, "paths.state": c.Paths.State, "paths.run": c.Paths.Run,
 		"recordings.keep": c.Recordings.Keep, "recordings.min_free": fmt.Sprint(c.Recordings.MinFree),
 		"api.listen": c.API.Listen, "api.names": fmt.Sprint(c.API.Names),
 		"alerts.webhook": c.Alerts.Webhook, "alerts.webhook_token_file": c.Alerts.WebhookTokenFile,

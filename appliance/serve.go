@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -91,6 +90,7 @@ func (a *Appliance) house() *House {
 		Gate: a.cfg.Gate.Name, Store: a.store, Book: a.book.Load, Refresh: a.refresh,
 		Live: a.live, Keys: a.hostKeys, Certs: a.certs, Vault: a.vault, Errands: a, Notary: a.notary, Records: a.records.root, Renders: a.renders, Now: a.clock.now, Bus: a.news,
 		Numbers: a.metrics, Lookout: a.lookout, Around: a.surroundings, ReadAgain: a.reload,
+		Tailscale: a.asksTailscale, WhoComes: a.whoComes,
 	}
 	if a.gate != nil {
 		h.Dial = a.dialByItself
@@ -116,8 +116,6 @@ func (l *live) Status(ctx context.Context) api.Status {
 	s.Rules = part(a.rulesRight())
 	if a.gate == nil {
 		s.Rules.Detail = "not intercepting: this box is a tower"
-	} else if absent, err := a.gate.Absent(); s.Rules.OK && err == nil && len(absent) > 0 {
-		s.Rules.Detail = "nobody comes by " + strings.Join(absent, " and ") + ", which is not there now"
 	}
 	return s
 }

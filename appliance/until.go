@@ -31,7 +31,11 @@ func (v *visit) reconsider() {
 		return
 	}
 	now, book := v.house.clock.now(), v.house.book.Load()
-	verdict := book.DecideBy(se.Grant, v.flow, now)
+	verdict := book.DecideBy(se.Grant, v.believed(), now)
+	if verdict.Person != nil && verdict.Person.ID != se.Person {
+		v.end(policy.NoLongerAllowed) // the address, or the account, is somebody else's now
+		return
+	}
 	if !verdict.Allowed() {
 		var err error
 		if verdict, err = v.move(book, verdict, now); err != nil {
@@ -75,7 +79,7 @@ func (v *visit) move(book *policy.Book, denied policy.Verdict, now time.Time) (p
 	defer cancel()
 	var full []policy.Full
 	for {
-		other := book.DecideWithout(full, v.flow, now)
+		other := book.DecideWithout(full, v.believed(), now)
 		if !other.Allowed() {
 			return denied, nil
 		}

@@ -33,7 +33,7 @@ func insider(t *testing.T, g policy.Grant) (*Appliance, *visit) {
 			Protocol: policy.SSH, Login: "root", Inside: true,
 		},
 		began:   time.Now(),
-		session: policy.Session{ID: "s1", Grant: g.ID, Stay: "1"},
+		session: policy.Session{ID: "s1", Person: "p", Grant: g.ID, Stay: "1"},
 	}
 	v.verdict = v.house.book.Load().Decide(v.flow, a.clock.now())
 	if !v.verdict.Allowed() {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pawelmojski/inside/appliance/tailscale"
 	"github.com/pawelmojski/inside/netfilter"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
@@ -41,6 +42,8 @@ type visit struct {
 	client net.Conn
 
 	notices chan string
+
+	unidentified error // why the network did not say who comes
 
 	// Moments since began, on the monotonic clock: when the session was last
 	// used, and its effective end; 0 is none.
@@ -83,6 +86,7 @@ func (a *Appliance) receive(ctx context.Context, c netfilter.Conn, p policy.Prot
 		began:   time.Now(),
 		atDoor:  true,
 	}
+	v.flow.Identity, v.unidentified = a.whoComes(ctx, c.Client)
 	v.verdict = v.Decide("")
 	context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, v.closeBoth) })
 	return v
@@ -103,12 +107,14 @@ func (v *visit) Verdict() policy.Verdict {
 func (v *visit) Decide(login string) policy.Verdict {
 	began := time.Now()
 	defer func() { v.house.metrics.decided(time.Since(began)) }()
-	f := v.flow
+	f := v.believed()
 	f.Login = login
 	verdict := v.house.book.Load().Decide(f, v.house.clock.now())
 	switch {
 	case v.house.forbidden(f.Dest):
 		verdict.Denial = policy.ForbiddenDest
+	case verdict.Denial == policy.UnknownPerson && v.unidentified != nil && !errors.Is(v.unidentified, tailscale.ErrNobody):
+		verdict.Denial = policy.Unidentified
 	case !verdict.Allowed():
 	case v.house.records.ready() != nil:
 		verdict.Denial = policy.RecorderUnavailable
@@ -128,6 +134,10 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	if !verdict.Allowed() {
 		return refuse(verdict.Denial, nil)
 	}
+	identity, err := v.stillThem(ctx)
+	if err != nil {
+		return refuse(policy.Unidentified, err)
+	}
 	se := policy.Session{
 		ID:       newSessionID(),
 		Person:   verdict.Person.ID,
@@ -136,6 +146,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 		Protocol: v.flow.Protocol,
 		Login:    login,
 		Client:   v.flow.Client,
+		Identity: identity,
 		Dest:     v.flow.Dest,
 		Gate:     v.house.cfg.Gate.Name,
 		Start:    v.house.clock.now(),
@@ -176,7 +187,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	v.house.metrics.entered(se.Protocol, joined)
 	v.house.lookout.keyRight(se.Dest)
 	v.house.log.Info("entered", "person", verdict.Person.Name, "server", verdict.Server.Name, "login", login,
-		"grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until)
+		"identity", se.Identity.String(), "grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until)
 	v.house.live.add(v, se)
 	v.house.tellEntered(se, joined)
 	return se, nil
@@ -198,7 +209,7 @@ func noMore(err error) policy.Denial {
 // is full, under the next that serves; the verdict becomes the one by that
 // grant, or the denial that is left.
 func (v *visit) enter(ctx context.Context, se policy.Session, verdict *policy.Verdict) (entered policy.Session, joined bool, err error) {
-	f := v.flow
+	f := v.believed()
 	f.Login = se.Login
 	var full []policy.Full
 	for settled := false; ; {
@@ -407,10 +418,13 @@ func (v *visit) writeRefusal(err error) {
 			detail = err.Error()
 		}
 	}
+	if detail == "" {
+		detail = v.notKnown(verdict.Denial)
+	}
 	e := store.Entry{
 		Time: v.house.clock.now(), Gate: v.house.cfg.Gate.Name,
 		Client: v.flow.Client, Dest: v.flow.Dest, Protocol: v.flow.Protocol,
-		Login: login, Denial: verdict.Denial, Detail: detail,
+		Login: login, Denial: verdict.Denial, Detail: detail, Identity: v.flow.Identity,
 	}
 	if verdict.Person != nil {
 		e.Person = verdict.Person.ID

@@ -27,6 +27,10 @@ type Flow struct {
 	Protocol Protocol
 	Login    string // "" asks whether any login could be let in
 
+	// Identity is who a network says comes. It counts where the address is
+	// nobody's.
+	Identity Identity
+
 	// Inside asks for somebody who has entered already. It makes a difference
 	// while a server is about to be maintained.
 	Inside bool
@@ -66,6 +70,7 @@ type Book struct {
 	grantByID    map[GrantID]*grant
 
 	personAt prefixMap[holder] // by address
+	personBy map[string]holder // by account elsewhere
 	serverAt prefixMap[int32]
 
 	grants []grant   // by cell, in each the oldest first
@@ -96,7 +101,7 @@ type cell struct {
 // cycle of groups), naming the thing.
 func NewBook(f Facts) (*Book, error) {
 	b := &Book{facts: f}
-	for _, step := range []func() error{b.indexNames, b.indexAddresses, b.indexGrants, b.indexGroups, b.indexSensitive} {
+	for _, step := range []func() error{b.indexNames, b.indexAddresses, b.indexAccounts, b.indexGrants, b.indexGroups, b.indexSensitive} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("facts of revision %d: %w", f.Revision, err)
 		}

@@ -113,7 +113,7 @@ func (b *Book) meet(f Flow) (v Verdict, at meeting) {
 	v.Protocol = f.Protocol
 	at.client = f.Client.Addr().Unmap()
 
-	h, known := b.personAt.lookup(at.client, at.client.BitLen())
+	h, known := b.who(at.client, f.Identity)
 	switch {
 	case !known:
 		v.Denial = UnknownPerson

@@ -7,7 +7,8 @@ type Denial string
 // The closed set, in the order of the way: a later one is a nearer miss.
 const (
 	UnknownPerson       Denial = "unknown-person"
-	AmbiguousPerson     Denial = "ambiguous-person" // two persons have this address
+	Unidentified        Denial = "unidentified"     // the network that knows who comes did not say
+	AmbiguousPerson     Denial = "ambiguous-person" // two persons have this address, or this account
 	PersonDisabled      Denial = "person-disabled"
 	ForbiddenDest       Denial = "forbidden-destination" // the gate itself, loopback, multicast, metadata
 	UnknownServer       Denial = "unknown-server"
@@ -40,6 +41,7 @@ var denials = [...]struct {
 	sentence string
 }{
 	{UnknownPerson, "nobody is known by your address"},
+	{Unidentified, "who you are cannot be found out now"},
 	{AmbiguousPerson, "more than one person is known by your address"},
 	{PersonDisabled, "your access is disabled"},
 	{ForbiddenDest, "this address cannot be reached through the gate"},

@@ -1,7 +1,7 @@
 // Package policy is the vocabulary of Inside and its one decision: may this
 // flow enter now, by which grant, until when — and if not, why not.
 //
-// A [Person] is a real human being, known by [Address]es. A [Server] is a
+// A [Person] is a real human being, known by [Address]es, or by an [Identity]. A [Server] is a
 // backend, one address or a whole prefix. A [Group] gathers persons or
 // servers and may hold other groups. A [Grant] lets somebody in somewhere for
 // some time, perhaps only within the weekly windows of a [Schedule]. All of

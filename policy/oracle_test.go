@@ -22,9 +22,13 @@ func slowDecide(f policy.Facts, fl policy.Flow, now time.Time, only policy.Grant
 	v := policy.Verdict{Protocol: fl.Protocol}
 	client, dest := fl.Client.Addr().Unmap(), fl.Dest.Addr().Unmap()
 
+	byAddress := func(p policy.Person) bool {
+		return slices.ContainsFunc(p.Addresses, func(a policy.Address) bool { return !a.Disabled && a.Prefix.Contains(client) })
+	}
+	byAccount := !slices.ContainsFunc(f.Persons, byAddress)
 	var enabled, disabled []*policy.Person
 	for i, p := range f.Persons {
-		comes := slices.ContainsFunc(p.Addresses, func(a policy.Address) bool { return !a.Disabled && a.Prefix.Contains(client) })
+		comes := byAddress(p) || byAccount && p.Account != "" && strings.EqualFold(p.Account, fl.Identity.Account)
 		if comes && p.Disabled {
 			disabled = append(disabled, &f.Persons[i])
 		} else if comes {
@@ -207,6 +211,8 @@ var (
 	clients = []string{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.1.9", "fd00::1", "fd00::2", "::ffff:10.0.0.1", "10.9.9.9", "fe80::1%eth0"}
 	dests   = []string{"10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.77.1", "10.2.0.1", "fd01::1", "fd01::2", "::ffff:10.1.0.1", "10.3.0.1"}
 	logins  = []string{"root", "admin", "Root"}
+
+	accounts = []string{"", "", "", "anna@corp.test", "Anna@corp.test", "bob@corp.test", "bob@other.test", "carol@corp.test", "dave@corp.test"}
 )
 
 func oneIn(t *rapid.T, n int, label string) bool { return rapid.IntRange(1, n).Draw(t, label) == 1 }
@@ -215,6 +221,7 @@ func drawFacts(t *rapid.T) policy.Facts {
 	f := policy.Facts{Revision: 1}
 	for i := range rapid.IntRange(2, 4).Draw(t, "persons") {
 		p := policy.Person{ID: policy.PersonID(fmt.Sprint("p", i)), Name: fmt.Sprint("person-", i), Disabled: oneIn(t, 16, "disabled")}
+		p.Account = rapid.SampledFrom(accounts).Draw(t, "account")
 		for j := range rapid.IntRange(1, 3).Draw(t, "addresses") {
 			all := prefixes[true]
 			if !oneIn(t, 12, "shared") { // mostly each person its own
@@ -362,6 +369,7 @@ func drawFlow(t *rapid.T, f policy.Facts) (policy.Flow, time.Time) {
 		Protocol: protocol,
 		Login:    login,
 		Inside:   oneIn(t, 2, "inside"),
+		Identity: policy.Identity{Account: rapid.SampledFrom(accounts).Draw(t, "identity"), Node: "laptop"},
 	}, now
 }
 

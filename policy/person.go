@@ -15,7 +15,7 @@ type Person struct {
 	Name      string // unique, lower case: "john.doe"
 	FullName  string // as people write it: "John Doe"
 	Email     string
-	Account   string // what they are called elsewhere, such as a directory; for people, nothing is looked up by it
+	Account   string // what they are called elsewhere, such as in a directory; an Identity of that account is theirs
 	Disabled  bool
 	Addresses []Address
 	Version   int64 // the revision of the facts that changed it last

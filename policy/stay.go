@@ -46,6 +46,7 @@ type Session struct {
 	Protocol Protocol
 	Login    string
 	Client   netip.AddrPort
+	Identity Identity // how the person was known; zero: by the address of the client
 	Dest     netip.AddrPort
 	Gate     string // the gate that carries it
 	Start    time.Time

@@ -25,9 +25,10 @@ type Entry struct {
 	Denial   policy.Denial    // "" is allowed
 	Detail   string           // for humans: what lies beneath a denial
 	Session  policy.SessionID // of an allowed entry
+	Identity policy.Identity  // what the network said of who came, where it was asked
 }
 
-const entryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session, link, hash"
+const entryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session, link, hash, account, node"
 
 // Deny writes a denied entry. A zero Time is now. What a stranger may have
 // chosen, the login and the detail, is made readable and never a reason not to
@@ -55,12 +56,18 @@ type entryRow struct {
 	denial, detail, session                             string
 	link                                                int64
 	hash                                                string
+	account, node                                       string
 }
 
-// sum is the hash the row must have behind prev.
+// sum is the hash the row must have behind prev. Entries without an identity
+// have the hash they had before there were any.
 func (e entryRow) sum(prev string) string {
-	return linkHash(prev, "entries", e.link, e.id, e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server,
-		e.grant, e.denial, e.detail, e.session)
+	columns := []any{e.link, e.id, e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server,
+		e.grant, e.denial, e.detail, e.session}
+	if e.account != "" || e.node != "" {
+		columns = append(columns, e.account, e.node)
+	}
+	return linkHash(prev, "entries", columns...)
 }
 
 // insertEntry is the last statement of its transaction, because it holds the
@@ -76,10 +83,11 @@ func insertEntry(ctx context.Context, tx *sql.Tx, e Entry) error {
 		protocol: readable(string(e.Protocol), maxName), login: readable(e.Login, maxText),
 		person: string(e.Person), server: string(e.Server), grant: grant,
 		denial: string(e.Denial), detail: readable(e.Detail, maxDetail), session: string(e.Session), link: p.link,
+		account: readable(e.Identity.Account, maxText), node: readable(e.Identity.Node, maxText),
 	}
 	r.hash = r.sum(p.prev)
-	_, err = tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-		r.id, r.at, r.gate, r.client, r.dest, r.protocol, r.login, r.person, r.server, r.grant, r.denial, r.detail, r.session, r.link, r.hash)
+	_, err = tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+		r.id, r.at, r.gate, r.client, r.dest, r.protocol, r.login, r.person, r.server, r.grant, r.denial, r.detail, r.session, r.link, r.hash, r.account, r.node)
 	if err != nil {
 		return err
 	}
@@ -167,7 +175,7 @@ func (s *Store) Entries(ctx context.Context, f EntryFilter) ([]Entry, error) {
 
 func readEntryColumns(r row) (e entryRow, err error) {
 	return e, r.Scan(&e.id, &e.at, &e.gate, &e.client, &e.dest, &e.protocol, &e.login, &e.person, &e.server, &e.grant,
-		&e.denial, &e.detail, &e.session, &e.link, &e.hash)
+		&e.denial, &e.detail, &e.session, &e.link, &e.hash, &e.account, &e.node)
 }
 
 func readEntry(r row) (Entry, error) {
@@ -179,6 +187,7 @@ func readEntry(r row) (Entry, error) {
 		ID: c.id, Time: moment(c.at), Gate: c.gate, Protocol: policy.Protocol(c.protocol), Login: c.login,
 		Person: policy.PersonID(c.person), Server: policy.ServerID(c.server), Grant: policy.GrantID(numberID(c.grant)),
 		Denial: policy.Denial(c.denial), Detail: c.detail, Session: policy.SessionID(c.session),
+		Identity: policy.Identity{Account: c.account, Node: c.node},
 	}
 	if e.Client, err = parseAddrPort(c.client); err != nil {
 		return e, err

@@ -31,6 +31,9 @@ func (s *Store) AddPerson(ctx context.Context, by string, p policy.Person) (poli
 		if taken > 0 {
 			return deed{}, refuse(ErrConflict, "there is a person named %s already: choose another name", p.Name)
 		}
+		if err := accountFree(ctx, tx, p); err != nil {
+			return deed{}, err
+		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO persons ("+personColumns+") VALUES ($1, $2, $3, $4, $5, $6, 0)",
 			p.ID, p.Name, p.FullName, p.Email, p.Account, p.Disabled)
 		if err != nil {
@@ -105,7 +108,7 @@ func describeAddress(a policy.Address) string {
 
 // DisablePerson disables or enables a person. One that has changed since the
 // revision base is ErrConflict, and so is enabling one whose addresses overlap
-// those of somebody else by now.
+// those of somebody else by now, or whose account is somebody else's.
 func (s *Store) DisablePerson(ctx context.Context, by string, id policy.PersonID, base int64, disabled bool) error {
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		p, err := person(ctx, tx, id)
@@ -128,6 +131,9 @@ func (s *Store) DisablePerson(ctx context.Context, by string, id policy.PersonID
 		}
 		was := knownPerson(p)
 		p.Disabled = disabled
+		if err := accountFree(ctx, tx, p); err != nil {
+			return deed{}, err
+		}
 		return switched("person", "person "+p.Name, disabled, was, knownPerson(p)), touch(ctx, tx, "persons", id, by)
 	})
 }
@@ -136,8 +142,9 @@ func checkAccount(person, account string) error {
 	return checkOptional("account of "+person, account, maxName)
 }
 
-// SetAccount says what account a person has elsewhere; "" is none. One that
-// has changed since the revision base is ErrConflict.
+// SetAccount says what account a person has elsewhere; "" is none. A person who
+// has changed since the revision base is ErrConflict, and so is an account that
+// somebody else has, since two persons with one account are nobody.
 func (s *Store) SetAccount(ctx context.Context, by string, id policy.PersonID, base int64, account string) error {
 	return s.change(ctx, by, func(ctx context.Context, tx *sql.Tx) (deed, error) {
 		p, err := person(ctx, tx, id)
@@ -158,6 +165,9 @@ func (s *Store) SetAccount(ctx context.Context, by string, id policy.PersonID, b
 		}
 		d := deed{action: "person.account", object: "person " + p.Name, detail: fmt.Sprintf("account %q → %q", p.Account, account), was: knownPerson(p)}
 		p.Account = account
+		if err := accountFree(ctx, tx, p); err != nil {
+			return deed{}, err
+		}
 		d.became = knownPerson(p)
 		return d, touch(ctx, tx, "persons", id, by)
 	})
@@ -301,6 +311,23 @@ func addressesFree(ctx context.Context, tx *sql.Tx, p policy.Person) error {
 		}
 	}
 	return prefixFree(ctx, tx, p, prefixes)
+}
+
+// accountFree compares p's account with that of every other enabled person.
+func accountFree(ctx context.Context, tx *sql.Tx, p policy.Person) error {
+	if p.Disabled || p.Account == "" {
+		return nil
+	}
+	return each(ctx, tx, func(r row) error {
+		var name, account string
+		if err := r.Scan(&name, &account); err != nil {
+			return err
+		}
+		if policy.SameAccount(account, p.Account) {
+			return refuse(ErrConflict, "account %s of %s is that of %s: take it from %s first: inside person set-account %s ''", p.Account, p.Name, name, name, name)
+		}
+		return nil
+	}, "SELECT name, account FROM persons WHERE account <> '' AND disabled = false AND id <> $1", p.ID)
 }
 
 // prefixFree compares the prefixes with every enabled address of every other

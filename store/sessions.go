@@ -9,7 +9,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 )
 
-const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause, bytes_in, bytes_out, recordings, forwarding, files, removed"
+const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause, bytes_in, bytes_out, recordings, forwarding, files, removed, account, node"
 
 // sessionIDs are file names too, so their form is narrow.
 var (
@@ -38,7 +38,7 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 	}
 	se.Start, se.End, se.Cause, se.Carried, se.Removed = kept(se.Start), time.Time{}, "", policy.Carried{}, time.Time{}
 	se.Client, se.Dest = unmapped(se.Client), unmapped(se.Dest)
-	se.Login = readable(se.Login, maxText)
+	se.Login, se.Identity = readable(se.Login, maxText), readableIdentity(se.Identity)
 	if err := checkSession(se); err != nil {
 		return policy.Session{}, false, err
 	}
@@ -71,7 +71,7 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 		}
 		return insertEntry(ctx, tx, Entry{
 			Time: se.Start, Gate: se.Gate, Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login,
-			Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID,
+			Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID, Identity: se.Identity,
 		})
 	})
 	if err != nil {
@@ -157,11 +157,12 @@ func notTooOften(ctx context.Context, tx *sql.Tx, p policy.PersonID, grant int64
 
 func insertSession(ctx context.Context, tx *sql.Tx, se policy.Session, stay, grant int64) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, stay, person, server, grant_id, protocol, login, client, dest, gate,
-			started, ended, cause, head, login_key, client_key, dest_key)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '', $12, $13, $14, $15)`,
+			started, ended, cause, head, login_key, client_key, dest_key, account, node)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '', $12, $13, $14, $15, $16, $17)`,
 		se.ID, stay, se.Person, se.Server, grant, se.Protocol, se.Login,
 		addrPortText(se.Client), addrPortText(se.Dest), se.Gate, micros(se.Start), se.ID[:headLength],
-		loginKey(se.Login), addrKey(se.Client.Addr()), addrKey(se.Dest.Addr()))
+		loginKey(se.Login), addrKey(se.Client.Addr()), addrKey(se.Dest.Addr()),
+		se.Identity.Account, se.Identity.Node)
 	return err
 }
 
@@ -410,7 +411,8 @@ func readSession(r row) (se policy.Session, err error) {
 	var stay, grant, started, ended, removed int64
 	var client, dest string
 	if err := r.Scan(&se.ID, &stay, &se.Person, &se.Server, &grant, &se.Protocol, &se.Login, &client, &dest, &se.Gate,
-		&started, &ended, &se.Cause, &se.In, &se.Out, &se.Recordings, &se.Forwarding, &se.Files, &removed); err != nil {
+		&started, &ended, &se.Cause, &se.In, &se.Out, &se.Recordings, &se.Forwarding, &se.Files, &removed,
+		&se.Identity.Account, &se.Identity.Node); err != nil {
 		return se, err
 	}
 	se.Stay, se.Grant = policy.StayID(numberID(stay)), policy.GrantID(numberID(grant))

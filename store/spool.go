@@ -62,10 +62,15 @@ func (l spoolLine) first(f func(context.Context, *sql.Tx) error) func(context.Co
 	}
 }
 
+func readableIdentity(i policy.Identity) policy.Identity {
+	return policy.Identity{Account: readable(i.Account, maxText), Node: readable(i.Node, maxText)}
+}
+
 // Readable is the entry as it will be kept: what strangers may have chosen,
-// its protocol, login and detail, made readable and bounded.
+// its protocol, login, identity and detail, made readable and bounded.
 func (e Entry) Readable() Entry {
 	e.Protocol = policy.Protocol(readable(string(e.Protocol), maxName))
 	e.Login, e.Detail = readable(e.Login, maxText), readable(e.Detail, maxDetail)
+	e.Identity = readableIdentity(e.Identity)
 	return e
 }

@@ -38,10 +38,11 @@ type lastPiece struct {
 type beginning struct {
 	at                                                  int64
 	gate, client, dest, protocol, login, person, server string
+	account, node                                       string
 }
 
 func (e entryRow) began() beginning {
-	return beginning{e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server}
+	return beginning{e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server, e.account, e.node}
 }
 
 // A sessionState is a session as it lies in the table.
@@ -99,12 +100,12 @@ func (p *piece) toldOf(ctx context.Context, tx *sql.Tx) error {
 		}
 	}
 	p.sessions, p.stays = map[policy.SessionID]sessionState{}, map[policy.StayID]stayFact{}
-	const session = "SELECT id, stay, grant_id, ended, cause, started, gate, client, dest, protocol, login, person, server FROM sessions WHERE id IN ("
+	const session = "SELECT id, stay, grant_id, ended, cause, started, gate, client, dest, protocol, login, person, server, account, node FROM sessions WHERE id IN ("
 	err := among(ctx, tx, func(r row) error {
 		var se sessionState
 		var stay, grant int64
 		f, b := &se.fact, &se.began
-		err := r.Scan(&f.Session, &stay, &grant, &f.End, &f.Cause, &b.at, &b.gate, &b.client, &b.dest, &b.protocol, &b.login, &b.person, &b.server)
+		err := r.Scan(&f.Session, &stay, &grant, &f.End, &f.Cause, &b.at, &b.gate, &b.client, &b.dest, &b.protocol, &b.login, &b.person, &b.server, &b.account, &b.node)
 		f.Stay, f.Grant = policy.StayID(numberID(stay)), policy.GrantID(numberID(grant))
 		p.sessions[f.Session] = se
 		return err

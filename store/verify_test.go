@@ -38,14 +38,17 @@ func history(tb testing.TB, s *store.Store, days int) (last store.Head, key ed25
 		}
 	}
 	session := granted(tb, s)
+	known := policy.Identity{Account: "alice@corp.test", Node: "alice-laptop"}
 	second, err := s.CreateGrant(ctx, "root", policy.Grant{Person: session.Person, Server: session.Server})
 	check(err)
 	for range days {
 		sign()
 		one, _, err := s.Enter(ctx, session)
 		check(err)
-		check(s.Deny(ctx, store.Entry{Gate: "gate-1", Denial: policy.NoGrant, Login: "root"}))
-		two, _, err := s.Enter(ctx, session)
+		check(s.Deny(ctx, store.Entry{Gate: "gate-1", Denial: policy.NoGrant, Login: "root", Identity: known}))
+		byName := session
+		byName.Identity = known
+		two, _, err := s.Enter(ctx, byName)
 		check(err)
 		check(s.Leave(ctx, one.ID, time.Now(), policy.ClientLeft, policy.Carried{}))
 		sign()
@@ -237,7 +240,7 @@ type chained struct {
 
 var columns = map[string][]string{
 	"audit":   {"id", "at", "actor", "action", "object", "detail", "was", "became", "link", "hash"},
-	"entries": {"id", "at", "gate", "client", "dest", "protocol", "login", "person", "server", "grant_id", "denial", "detail", "session", "link", "hash"},
+	"entries": {"id", "at", "gate", "client", "dest", "protocol", "login", "person", "server", "grant_id", "denial", "detail", "session", "account", "node", "link", "hash"},
 }
 
 // measure learns where the rows of the chain are.

@@ -34,7 +34,8 @@ type Explanation struct {
 	Grants []Weighed `json:"grants"` // every grant for this person and server
 }
 
-// A Way is one address of the person by one protocol.
+// A Way is one address of the person by one protocol. With the label Tailscale
+// it may be their account there.
 type Way struct {
 	From     string    `json:"from"`
 	Label    string    `json:"label,omitempty"`

@@ -60,6 +60,9 @@ type Session struct {
 	Sentence string    `json:"sentence,omitempty"`
 	Moved    []Left    `json:"moved,omitempty"`  // from other grants, oldest first
 	Removed  time.Time `json:"removed,omitzero"` // when its recording was; none: it was not
+
+	Account string `json:"account,omitempty"` // how who came was known: as this account of the network, such as Tailscale's; none: by the address
+	Node    string `json:"node,omitempty"`    // where they sat then
 }
 
 // Carried is what went through a session, so far or in all.

@@ -21,6 +21,9 @@ type Entry struct {
 	Denial   string    `json:"denial,omitempty"`
 	Sentence string    `json:"sentence,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
+
+	Account string `json:"account,omitempty"` // how who came was known: as this account of the network, such as Tailscale's; none: by the address
+	Node    string `json:"node,omitempty"`    // where they sat then
 }
 
 // EntryFilter limits a list of entries, newest first.

@@ -66,6 +66,9 @@ type Found struct {
 	Sentence string    `json:"sentence,omitempty"` // of the cause or the denial
 	Detail   string    `json:"detail,omitempty"`
 	Carried
+
+	Account string `json:"account,omitempty"` // how who came was known: as this account of the network, such as Tailscale's; none: by the address
+	Node    string `json:"node,omitempty"`    // where they sat then
 }
 
 // A Page is what a search found, newest first. Next continues it, "" when

@@ -16,6 +16,7 @@ import (
 type Config struct {
 	Gate       Gate
 	Intercept  *Intercept // nil: this box is a tower
+	Identity   Identity
 	Store      Store
 	Paths      Paths
 	Recordings Recordings
@@ -37,6 +38,11 @@ type Intercept struct {
 	Other      string // "forward" or "drop"
 	Source     string // "gateway" or "client"
 	OnStop     string // "block" or "open"
+}
+
+// Identity is [identity].
+type Identity struct {
+	Tailscale bool // tailscaled is asked who comes
 }
 
 // Store is [store].
@@ -73,6 +79,7 @@ var keys = []string{
 	"gate.name",
 	"intercept.interfaces", "intercept.protect", "intercept.ssh_ports", "intercept.rdp_ports",
 	"intercept.other", "intercept.source", "intercept.on_stop",
+	"identity.tailscale",
 	"store.url",
 	"paths.state", "paths.run",
 	"recordings.keep", "recordings.min_free",
@@ -97,7 +104,8 @@ func parse(path string, text []byte) (Config, error) {
 	}
 	d.refuseUnknown()
 	c := Config{
-		Gate: Gate{Name: d.gateName()},
+		Gate:     Gate{Name: d.gateName()},
+		Identity: Identity{Tailscale: d.flag("identity.tailscale")},
 		Store: Store{
 			URL: value(d, "store.url", "", checkStoreURL),
 		},

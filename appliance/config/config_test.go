@@ -110,6 +110,8 @@ rdp_ports = []
 other = "drop"
 source = "client"
 on_stop = "open"
+[identity]
+tailscale = true
 [paths]
 state = "/srv/inside"
 run = "/tmp/inside"
@@ -134,6 +136,7 @@ webhook_token_file = "/etc/inside/webhook.token"
 			Source:     "client",
 			OnStop:     "open",
 		},
+		Identity:   Identity{Tailscale: true},
 		Store:      Store{URL: "postgres://inside:p%40ss@db/inside"},
 		Paths:      Paths{State: "/srv/inside", Run: "/tmp/inside"},
 		Recordings: Recordings{Keep: "2w", MinFree: 0.125},
@@ -163,6 +166,9 @@ func TestMistakesNameTheLineAndTheWayOut(t *testing.T) {
 		{"value for a table", "intercept = true\n", `:1: intercept must be a table`},
 		{"unknown key in a table on one line", "\ngate = { nam = \"x\" }\n", `:2: unknown key "gate.nam": did you mean gate.name?`},
 		{"unknown dotted key", "[intercept]\nother.default = 1\n", `:2: intercept.other must be a text in quotes`},
+
+		{"identity, in quotes", "[identity]\ntailscale = \"yes\"\n", `:2: identity.tailscale must be true or false, without quotes`},
+		{"identity, a number", "[identity]\ntailscale = 1\n", `:2: identity.tailscale must be true or false, without quotes`},
 
 		{"gate name", "[gate]\nname = \"my gate\"\n", `:2: gate.name: ' ' (U+0020) in the name "my gate" cannot be used: use letters`},
 		{"gate name, empty", "[gate]\nname = \"\"\n", `:2: gate.name: the name is empty`},

@@ -174,6 +174,16 @@ func value[T string | []string](d *document, key string, fallback T, check func(
 	return v
 }
 
+// flag returns the yes or no of a key, no when the file does not say.
+func (d *document) flag(key string) bool {
+	found, ok := d.find(key)
+	on, isFlag := found.(bool)
+	if ok && !isFlag {
+		d.fail(key, " must be true or false, without quotes")
+	}
+	return on
+}
+
 func textOf[T string | []string](found any) (v T, ok bool) {
 	list, isList := found.([]any)
 	if !isList {

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/tailscale"
 	"github.com/pawelmojski/inside/netfilter"
 )
 
 // Facts are what was seen. An error among them stands for what could not be
 // looked at.
 type Facts struct {
-	Gate     *Gate // nil on a tower
+	Gate     *Gate     // nil on a tower
+	Identity *Identity // nil: no network is asked who comes
 	Free     float64
 	Share    float64
 	MinFree  float64 // share that must stay free
@@ -49,6 +51,13 @@ type Gate struct {
 	Ways      []Way
 	Senders   []Sender
 	Tailscale bool // tailscaled's socket is there
+}
+
+// An Identity is what says who comes from an address of Tailscale's.
+type Identity struct {
+	Status   tailscale.Status
+	Err      error // tailscaled does not answer
+	Accounts int   // persons who have one
 }
 
 // An Answer is a yes, a no, or why there is none.
@@ -105,6 +114,9 @@ func Examine(f Facts) []api.Check {
 		checks = append(checks, g.senders())
 		checks = append(checks, g.firewall()...)
 		checks = append(checks, g.marks(), g.other(), g.udp(), g.tailscale())
+	}
+	if f.Identity != nil {
+		checks = append(checks, f.Identity.check())
 	}
 	checks = append(checks, f.disk(), f.database())
 	checks = append(checks, f.zones())
@@ -285,10 +297,8 @@ func (g *Gate) udp() api.Check {
 		"RDP over UDP passes to the protected networks without being asked or recorded")
 }
 
-var (
-	tailscale4 = netip.MustParsePrefix("100.64.0.0/10")
-	tailscale6 = netip.MustParsePrefix("fd7a:115c:a1e0::/48")
-)
+// inKernel is the command that gives tailscaled an interface.
+const inKernel = `sed -i 's/--tun=userspace-networking//' /etc/default/tailscaled && systemctl restart tailscaled`
 
 func (g *Gate) tailscale() api.Check {
 	const name = "tailscale"
@@ -296,19 +306,27 @@ func (g *Gate) tailscale() api.Check {
 		return ok(name, "not running here")
 	}
 	for _, l := range g.Links {
-		if IsTailscale(l.Name, l.Addresses) {
+		if tailscale.IsInterface(l.Name, l.Addresses) {
 			return ok(name, "kernel mode, %s", l.Name)
 		}
 	}
-	return failed(name, `sed -i 's/--tun=userspace-networking//' /etc/default/tailscaled && systemctl restart tailscaled`,
+	return failed(name, inKernel,
 		"tailscaled runs without an interface (userspace networking): what comes by it never passes the kernel, so it cannot be intercepted")
 }
 
-// IsTailscale tells Tailscale's interface.
-func IsTailscale(name string, addresses []netip.Prefix) bool {
-	return name == "tailscale0" || slices.ContainsFunc(addresses, func(p netip.Prefix) bool {
-		return tailscale6.Contains(p.Addr()) || p.Bits() == 32 && tailscale4.Contains(p.Addr())
-	})
+func (i *Identity) check() api.Check {
+	const name = "identity"
+	switch {
+	case i.Err != nil:
+		return failed(name, "systemctl restart tailscaled", "nobody new is known by Tailscale: %v", i.Err)
+	case i.Status.State != "Running":
+		return failed(name, "tailscale up", "nobody new is known by Tailscale: tailscaled is in the state %s", i.Status.State)
+	case !i.Status.TUN:
+		return failed(name, inKernel, "nobody is known by Tailscale: tailscaled runs without an interface (userspace networking)")
+	case i.Accounts == 0:
+		return warning(name, "inside person set-account PERSON LOGIN", "no person has an account, so nobody is known by Tailscale")
+	}
+	return ok(name, "tailscaled answers; %d persons have an account", i.Accounts)
 }
 
 func (f Facts) disk() api.Check {

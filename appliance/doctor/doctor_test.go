@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/tailscale"
 	"github.com/pawelmojski/inside/netfilter"
 )
 
@@ -94,6 +95,19 @@ func TestEachFactIsJudged(t *testing.T) {
 			f.Gate.Tailscale = true
 			f.Gate.Links = append(f.Gate.Links, netfilter.Link{Name: "wan", Up: true, Addresses: []netip.Prefix{netip.MustParsePrefix("100.101.1.2/20")}})
 		}, "tailscale", "failed", "", "systemctl"},
+		{"tailscaled, asked who comes", func(f *Facts) {
+			f.Identity = &Identity{Status: tailscale.Status{State: "Running", TUN: true}, Accounts: 2}
+		}, "identity", "ok", "2 persons have an account", ""},
+		{"asked, and gone", func(f *Facts) { f.Identity = &Identity{Err: broken} }, "identity", "failed", "nobody new is known by Tailscale: broken", "systemctl restart tailscaled"},
+		{"asked, and logged out", func(f *Facts) {
+			f.Identity = &Identity{Status: tailscale.Status{State: "NeedsLogin", TUN: true}, Accounts: 2}
+		}, "identity", "failed", "in the state NeedsLogin", "tailscale up"},
+		{"asked, in userspace mode", func(f *Facts) {
+			f.Identity = &Identity{Status: tailscale.Status{State: "Running"}, Accounts: 2}
+		}, "identity", "failed", "userspace networking", "systemctl restart tailscaled"},
+		{"asked, and nobody has an account", func(f *Facts) {
+			f.Identity = &Identity{Status: tailscale.Status{State: "Running", TUN: true}}
+		}, "identity", "warning", "no person has an account", "inside person set-account"},
 		{"no room", func(f *Facts) { f.NoRoom = broken }, "disk", "failed", "nobody new gets in: broken", "du "},
 		{"little room", func(f *Facts) { f.Share = 0.08 }, "disk", "warning", "at 5.0% nobody new gets in", "du "},
 		{"database", func(f *Facts) { f.Database.Err = broken }, "database", "failed", "sqlite does not take entries", "journalctl"},

@@ -9,6 +9,18 @@ import (
 	"github.com/pawelmojski/inside/appliance/api"
 )
 
+// from is where somebody came from, and how they were known if the address did
+// not say.
+func from(client, account, node string) string {
+	switch {
+	case account == "" && node == "":
+		return client
+	case node == "":
+		return client + " (" + account + ")"
+	}
+	return client + " (" + firstOf(account, "nobody") + " on " + node + ")"
+}
+
 func (c *cli) entriesCommand() *cobra.Command {
 	var f api.EntryFilter
 	var allowed, denied bool
@@ -32,7 +44,7 @@ func (c *cli) entriesCommand() *cobra.Command {
 			}
 			l := list{head: []string{"TIME", "ANSWER", "PERSON", "SERVER", "AS", "BY", "FROM", "TO", "GRANT", "SESSION", "DETAIL"}}
 			for _, e := range entries {
-				l.add(e.Time, firstOf(e.Denial, "allowed"), e.Person, e.Server, e.Login, e.Protocol, e.Client, e.Dest, e.Grant, sessionID(e.Session), e.Detail)
+				l.add(e.Time, firstOf(e.Denial, "allowed"), e.Person, e.Server, e.Login, e.Protocol, from(e.Client, e.Account, e.Node), e.Dest, e.Grant, sessionID(e.Session), e.Detail)
 			}
 			if err := c.list(entries, l); err != nil {
 				return err

@@ -115,7 +115,7 @@ func entryText(e api.Entry) string {
 	if e.Login != "" {
 		who += " as " + e.Login
 	}
-	who += " by " + firstOf(e.Protocol, "?") + " from " + e.Client
+	who += " by " + firstOf(e.Protocol, "?") + " from " + from(e.Client, e.Account, e.Node)
 	if e.Allowed {
 		return "allowed " + who + ", session " + short(e.Session)
 	}

@@ -36,6 +36,9 @@ func (c *cli) personAdd() *cobra.Command {
 				return err
 			}
 			if len(p.Addresses) == 0 {
+				if p.Account != "" {
+					return c.say(p, []string{"without an address, " + p.Account + " is known where [identity] tailscale = true"}, "person %s added", p.Name)
+				}
 				return c.say(p, []string{"nobody is known by no address: inside person ip add " + p.Name + " ADDRESS"}, "person %s added", p.Name)
 			}
 			return c.say(p, nil, "person %s added, comes from %s", p.Name, strings.Join(addressesOf(p), ", "))
@@ -44,7 +47,7 @@ func (c *cli) personAdd() *cobra.Command {
 	cmd.Flags().StringArrayVar(&ips, "ip", nil, "an address or prefix the person comes from; may be repeated")
 	cmd.Flags().StringVar(&asked.FullName, "full-name", "", "as people write it")
 	cmd.Flags().StringVar(&asked.Email, "email", "", "")
-	cmd.Flags().StringVar(&asked.Account, "account", "", "their account elsewhere, such as in a directory: jdoe@corp.example")
+	cmd.Flags().StringVar(&asked.Account, "account", "", "their account elsewhere, such as at Tailscale or in a directory: jdoe@corp.example")
 	return cmd
 }
 

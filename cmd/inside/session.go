@@ -46,7 +46,7 @@ func (c *cli) sessionsCommand() *cobra.Command {
 func sessionTable(sessions []api.Session) list {
 	l := list{head: []string{"ID", "STATE", "PERSON", "SERVER", "AS", "BY", "FROM", "START", "END", "WHY", "STAY"}}
 	for _, s := range sessions {
-		l.add(sessionID(s.ID), sessionState(s), s.Person, s.Server, s.Login, s.Protocol, s.Client, s.Start, s.End, s.Cause, s.Stay)
+		l.add(sessionID(s.ID), sessionState(s), s.Person, s.Server, s.Login, s.Protocol, from(s.Client, s.Account, s.Node), s.Start, s.End, s.Cause, s.Stay)
 	}
 	return l
 }
@@ -179,7 +179,7 @@ func (c *cli) printSession(s shownSession, left int) error {
 	f.add("server", s.Server)
 	f.add("as", s.Login)
 	f.add("by", s.Protocol)
-	f.add("from", s.Client)
+	f.add("from", from(s.Client, s.Account, s.Node))
 	f.add("to", s.Dest)
 	f.add("grant", s.Grant)
 	f.add("stay", s.Stay)

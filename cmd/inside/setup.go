@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,7 @@ type setup struct {
 	other      string
 	source     string
 	name       string
+	tailscale  string // "yes", "no"
 }
 
 func (c *cli) setupCommand() *cobra.Command {
@@ -66,6 +68,7 @@ as FILE.bak, starts the gate and runs the doctor.
 	f.StringArrayVar(&s.protect, "protect", nil, "a network behind the gate, such as 10.30.0.0/16; more than once, or with commas")
 	f.StringVar(&s.other, "other", "", "what happens to everything that is not SSH or RDP: forward or drop")
 	f.StringVar(&s.source, "source", "", "whose address servers see: gateway (unless given) or client")
+	f.StringVar(&s.tailscale, "tailscale", "", "whether persons are known by their login at Tailscale too: yes (unless given, where people come from it) or no")
 	f.StringVar(&s.name, "name", "", "the name of this gate; the host name unless given")
 	f.StringVar(&s.config, "config", s.config, "the configuration to write, a `FILE`")
 	f.BoolVarP(&s.yes, "yes", "y", false, "ask nothing: what is proposed counts")
@@ -147,8 +150,12 @@ func (s *setup) ask() error {
 		{"--protect", "Networks to protect", "", s.answerProtect, len(s.protect) > 0},
 		{"--other", "What else people send there: forward (as if there were no gate) or drop", "", oneOf(&s.other, "forward", "drop"), s.other != ""},
 		{"--source", "Whose address servers see: gateway or client", "gateway", oneOf(&s.source, "gateway", "client"), s.source != ""},
+		{"--tailscale", "Know persons by their login at Tailscale too: yes or no", "yes", oneOf(&s.tailscale, "yes", "no"), s.tailscale != ""},
 		{"--name", "Name of this gate", hostName(), func(name string) error { s.name = name; return nil }, s.name != ""},
 	} {
+		if q.flag == "--tailscale" && !s.near.fromTailscale(s.interfaces) {
+			continue
+		}
 		if q.flag == "--protect" { // it depends on the answer before
 			q.proposal = joinPrefixes(s.near.networks(s.interfaces))
 		}
@@ -171,7 +178,7 @@ func (s *setup) answered(flag, question, proposal string, given bool, answer fun
 	switch {
 	case given:
 		return nil
-	case s.in == nil && proposal != "" && (s.yes || flag == "--source" || flag == "--name"):
+	case s.in == nil && proposal != "" && (s.yes || flag == "--source" || flag == "--tailscale" || flag == "--name"):
 		return answer(proposal)
 	case s.in == nil && proposal == "":
 		return api.NewProblem(api.CodeInvalid, question+"? Nobody is there to be asked, and nothing can be proposed", "give "+flag)
@@ -242,6 +249,9 @@ func (s *setup) checkAnswers() error {
 	if err == nil {
 		err = oneOf(&s.source, "gateway", "client")(s.source)
 	}
+	if err == nil && s.tailscale != "" {
+		err = oneOf(&s.tailscale, "yes", "no")(s.tailscale)
+	}
 	return err
 }
 
@@ -306,6 +316,7 @@ func (s *setup) filledIn(text []byte) ([]byte, error) {
 		{"intercept", "protect", protect},
 		{"intercept", "other", `"` + s.other + `"`},
 		{"intercept", "source", `"` + s.source + `"`},
+		{"identity", "tailscale", strconv.FormatBool(s.tailscale == "yes")},
 	}), nil
 }
 
@@ -339,7 +350,11 @@ func (s *setup) finish(ctx context.Context) error {
 	}
 	s.say("")
 	sick := s.cli.printChecks(checks)
-	s.say("\nNext:\n  inside person add \"John Doe\" --ip ADDRESS\n  inside server add prod-db-01 --ip %s\n  inside grant john.doe --server prod-db-01 --duration 8h", s.exampleServer())
+	by := "--ip ADDRESS"
+	if s.tailscale == "yes" {
+		by = "--account john@example.com"
+	}
+	s.say("\nNext:\n  inside person add \"John Doe\" %s\n  inside server add prod-db-01 --ip %s\n  inside grant john.doe --server prod-db-01 --duration 8h", by, s.exampleServer())
 	return sick
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/pawelmojski/inside/appliance/tailscale"
 )
 
 // A nearby is what setup finds on the machine.
@@ -92,7 +94,7 @@ func prefixOf(ip []byte, mask []byte) (netip.Prefix, bool) {
 // Networks that nobody's servers are in by themselves.
 var notServers = []netip.Prefix{
 	netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("ff00::/8"), netip.MustParsePrefix("224.0.0.0/4"),
-	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fd7a:115c:a1e0::/48"), // Tailscale's
+	tailscale.Networks[0], tailscale.Networks[1],
 }
 
 // ofContainers tells interfaces that lead to containers and virtual machines
@@ -167,6 +169,14 @@ func userspaceTailscale(commandLines []string, n nearby) bool {
 		}
 	}
 	return false
+}
+
+// fromTailscale reports whether people come from Tailscale by one of these
+// interfaces.
+func (n nearby) fromTailscale(interfaces []string) bool {
+	return slices.ContainsFunc(n.links, func(l nearLink) bool {
+		return slices.Contains(interfaces, l.name) && tailscale.IsInterface(l.name, l.addresses)
+	})
 }
 
 // words are what the machine looks like, for somebody who is about to answer.

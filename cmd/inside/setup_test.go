@@ -72,9 +72,21 @@ func TestTailscaleWithoutAnInterfaceIsRecognised(t *testing.T) {
 	}
 }
 
+func TestPersonsAreKnownByTailscaleWhereTheyComeFromIt(t *testing.T) {
+	ts := nearLink{name: "ts0", kind: "tuntap", up: true, addresses: prefixes("100.101.102.103/32", "fd7a:115c:a1e0::7/128")}
+	nat := nearLink{name: "wwan0", kind: "device", up: true, addresses: prefixes("100.70.1.9/20")}
+	near := nearby{links: []nearLink{ts, nat}}
+	for interfaces, want := range map[string]bool{"ts0": true, "eth1 ts0": true, "wwan0": false, "eth1": false, "": false} {
+		if got := near.fromTailscale(splitList(interfaces)); got != want {
+			t.Errorf("%q: %v", interfaces, got)
+		}
+	}
+}
+
 func TestSettingsGoIntoTheShippedFileAndItsCommentsStay(t *testing.T) {
 	text := edited(conf.Shipped, []setting{
 		{"gate", "name", `"edge"`}, {"intercept", "interfaces", `["wg0"]`}, {"intercept", "protect", `["10.1.0.0/16", "fd00::/64"]`}, {"intercept", "other", `"drop"`}, {"intercept", "source", `"client"`},
+		{"identity", "tailscale", "true"},
 	})
 	file := filepath.Join(t.TempDir(), "inside.toml")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
@@ -84,7 +96,7 @@ func TestSettingsGoIntoTheShippedFileAndItsCommentsStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Gate.Name != "edge" || got.Intercept.Interfaces[0] != "wg0" || got.Intercept.Protect[1].String() != "fd00::/64" || got.Intercept.Other != "drop" || got.Intercept.Source != "client" {
+	if got.Gate.Name != "edge" || got.Intercept.Interfaces[0] != "wg0" || got.Intercept.Protect[1].String() != "fd00::/64" || got.Intercept.Other != "drop" || got.Intercept.Source != "client" || !got.Identity.Tailscale {
 		t.Errorf("%+v %+v", got.Gate, got.Intercept)
 	}
 	before, after := strings.Split(string(conf.Shipped), "\n"), strings.Split(string(text), "\n")
@@ -94,7 +106,7 @@ func TestSettingsGoIntoTheShippedFileAndItsCommentsStay(t *testing.T) {
 			changed++
 		}
 	}
-	if len(before) != len(after) || changed != 5 {
+	if len(before) != len(after) || changed != 6 {
 		t.Errorf("%d of %d lines changed:\n%s", changed, len(before), cmp.Diff(before, after))
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/appliance/config"
 	"github.com/pawelmojski/inside/appliance/doctor"
+	"github.com/pawelmojski/inside/appliance/tailscale"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/recording"
 	"github.com/pawelmojski/inside/store"
@@ -51,6 +52,7 @@ type standIn struct {
 	mu       sync.Mutex
 	sessions map[policy.SessionID]*carried
 	keys     map[netip.AddrPort][]ssh.Signer
+	logins   map[netip.Addr]string // at Tailscale; nil: it is not asked
 }
 
 type carried struct {
@@ -139,6 +141,19 @@ func (g *standIn) house() *appliance.House {
 		Intercept: func() config.Intercept {
 			return config.Intercept{Protect: []netip.Prefix{netip.MustParsePrefix("10.30.0.0/16")}, SSHPorts: []uint16{22}, RDPPorts: []uint16{3389}}
 		},
+		Tailscale: func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.logins != nil
+		},
+		WhoComes: func(_ context.Context, client netip.AddrPort) (policy.Identity, error) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if login := g.logins[client.Addr()]; login != "" {
+				return policy.Identity{Account: login, Node: "laptop"}, nil
+			}
+			return policy.Identity{}, fmt.Errorf("%w: tailscaled knows no node at %s", tailscale.ErrNobody, client.Addr())
+		},
 	}
 }
 
@@ -185,20 +200,25 @@ func (g *standIn) enter(ctx context.Context, person, server, login string) (stri
 	b := g.book.Load()
 	p, s := b.PersonNamed(person), b.ServerNamed(server)
 	f := policy.Flow{
-		Client: netip.AddrPortFrom(p.Addresses[0].Prefix.Addr(), 50123), Dest: netip.AddrPortFrom(s.Prefix.Addr(), 22),
+		Client: netip.MustParseAddrPort("100.64.0.2:50123"), Dest: netip.AddrPortFrom(s.Prefix.Addr(), 22),
 		Protocol: policy.SSH, Login: login,
+	}
+	if len(p.Addresses) > 0 {
+		f.Client = netip.AddrPortFrom(p.Addresses[0].Prefix.Addr(), 50123)
+	} else {
+		f.Identity = policy.Identity{Account: p.Account, Node: "laptop"}
 	}
 	v := b.Decide(f, time.Now())
 	if !v.Allowed() {
 		e := store.Entry{Time: time.Now(), Gate: "gate-1", Client: f.Client, Dest: f.Dest, Protocol: f.Protocol, Login: login,
-			Person: p.ID, Server: s.ID, Denial: v.Denial, Detail: "asked for by a story"}
+			Person: p.ID, Server: s.ID, Denial: v.Denial, Detail: "asked for by a story", Identity: f.Identity}
 		g.bus.Tell(api.NewsEntry, api.Entry{Time: e.Time, Person: person, Server: server, Login: login, Protocol: "ssh", Client: f.Client.String(),
 			Dest: f.Dest.String(), Denial: string(v.Denial), Sentence: v.Denial.Sentence()})
 		return "", errors.Join(fmt.Errorf("denied: %s", v.Denial), g.store.Deny(ctx, e))
 	}
 	se, _, err := g.store.Enter(ctx, policy.Session{
 		ID: policy.SessionID(strings.ToLower(rand.Text())), Person: p.ID, Server: s.ID, Grant: v.Grant.ID, Protocol: f.Protocol,
-		Login: login, Client: f.Client, Dest: f.Dest, Gate: "gate-1", Start: time.Now(),
+		Login: login, Client: f.Client, Identity: f.Identity, Dest: f.Dest, Gate: "gate-1", Start: time.Now(),
 	})
 	if err != nil {
 		return "", err

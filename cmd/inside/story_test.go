@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -62,6 +63,7 @@ func TestStories(t *testing.T) {
 					"token-of":      tokenOf,
 					"lose-database": loseDatabase,
 					"grants":        grants,
+					"tailnet":       tailnet,
 					"screen":        screen,
 					"notarize":      notarize,
 					"tamper":        tamper,
@@ -111,6 +113,22 @@ func enter(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("enter: %v", err)
 	}
 	ts.Setenv(args[0], id)
+}
+
+// tailnet [ADDRESS=LOGIN]... has the gate ask Tailscale, where these are logged
+// in.
+func tailnet(ts *testscript.TestScript, neg bool, args []string) {
+	g := gateOf(ts)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.logins = map[netip.Addr]string{}
+	for _, arg := range args {
+		addr, login, ok := strings.Cut(arg, "=")
+		if !ok || neg {
+			ts.Fatalf("usage: tailnet address=login...")
+		}
+		g.logins[netip.MustParseAddr(addr)] = login
+	}
 }
 
 // shows SESSION TEXT has the session's terminal show a text; \e and \n mean

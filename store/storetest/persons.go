@@ -43,6 +43,22 @@ var persons = []proof{
 		})
 		s.check(s.SetAccount(s.ctx, by, p.ID, s.seen(), ""))
 	}},
+	{"an account is one person's, whatever its case", func(s *subject) {
+		alice, bob := s.person("alice"), s.person("bob")
+		s.check(s.SetAccount(s.ctx, by, alice.ID, s.seen(), "ops@corp.example"))
+		s.unchanged(func() {
+			s.refused(s.SetAccount(s.ctx, by, bob.ID, s.seen(), "Ops@corp.example"), store.ErrConflict, "that of alice", "inside person set-account alice ''")
+			_, err := s.AddPerson(s.ctx, by, policy.Person{Name: "carol", Account: "OPS@corp.example"})
+			s.refused(err, store.ErrConflict, "of carol is that of alice")
+		})
+		s.check(s.DisablePerson(s.ctx, by, alice.ID, s.seen(), true))
+		s.check(s.SetAccount(s.ctx, by, bob.ID, s.seen(), "Ops@corp.example"))
+		s.unchanged(func() {
+			s.refused(s.DisablePerson(s.ctx, by, alice.ID, s.seen(), false), store.ErrConflict, "of alice is that of bob")
+		})
+		s.check(s.SetAccount(s.ctx, by, bob.ID, s.seen(), ""))
+		s.check(s.DisablePerson(s.ctx, by, alice.ID, s.seen(), false))
+	}},
 	{"adding a person is audited", func(s *subject) {
 		s.changed("person.add", "person alice", `address 1 (10.0.0.7/32 "at 10.0.0.7/32")`, func() error {
 			s.person("alice", "10.0.0.7/32")

@@ -14,6 +14,7 @@ var record = []proof{
 		denied := store.Entry{
 			Time: noon, Gate: "gate-1", Client: client, Dest: dest, Protocol: policy.SSH, Login: "root",
 			Person: "p", Server: "v", Grant: "7", Denial: policy.WrongLogin, Detail: "grant 7 lets in: ideo",
+			Identity: policy.Identity{Account: "alice@corp.test", Node: "alice-laptop"},
 		}
 		s.check(s.Deny(s.ctx, denied))
 		s.check(s.Deny(s.ctx, store.Entry{Gate: "gate-1", Denial: policy.UnknownPerson}))
@@ -32,7 +33,7 @@ var record = []proof{
 		s.check(s.Deny(s.ctx, store.Entry{
 			Gate: "gate-1", Denial: policy.ProtocolError, Protocol: "\x00\xff", Grant: "no number",
 			Login: strings.Repeat("\x00", 1<<20), Detail: strings.Repeat("\xff", 1<<20),
-			Client: mapped(client),
+			Client: mapped(client), Identity: policy.Identity{Account: "\x00", Node: "\x1b"},
 		}))
 		entries, err := s.Entries(s.ctx, store.EntryFilter{})
 		s.check(err)

@@ -16,6 +16,7 @@ var sessions = []proof{
 		p, v, g := s.granted()
 		asked := visit(p, v, g)
 		asked.ID = "k3j5ezgbsomr7vsc"
+		asked.Identity = policy.Identity{Account: "alice@corp.test", Node: "alice-laptop"}
 		se := s.enter(asked)
 		asked.Stay = "1"
 		s.same(se, asked)
@@ -26,7 +27,7 @@ var sessions = []proof{
 		s.check(err)
 		s.same(entries, []store.Entry{{
 			ID: 1, Time: noon, Gate: "gate-1", Client: client, Dest: dest, Protocol: policy.SSH, Login: "ideo",
-			Person: p.ID, Server: v.ID, Grant: g.ID, Session: se.ID,
+			Person: p.ID, Server: v.ID, Grant: g.ID, Session: se.ID, Identity: asked.Identity,
 		}})
 	}},
 	{"a session without an id or a start is given them", func(s *subject) {
