@@ -39,6 +39,7 @@ func (p *pager) rang(kind string, ended bool) bool {
 }
 
 func TestAlertsAreOnTheAPIInTheLogAndAtTheWebhook(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	h := emptyHouse(t, settings{})
 	l, err := h.Gateway.Listen("127.0.0.1:5999")
 	if err != nil {

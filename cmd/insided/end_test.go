@@ -171,6 +171,7 @@ func TestAnAdminEndsASessionAndAStay(t *testing.T) {
 }
 
 func TestTheWindowOfAScheduleClosesOnRunningSessions(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	h := newHouse(t, settings{})
 	h.know()
 	// A window that closes with the running minute.

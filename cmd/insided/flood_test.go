@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
 )
@@ -74,13 +73,18 @@ func (h *house) alive() (bytes float64) {
 	return bytes
 }
 
-// flood makes one wave of every attack, while a neighbour types.
+// flood makes one wave of every attack, and holds what the gate does not close
+// while a neighbour types.
 func (h *house) flood(t *testing.T, attacks map[string]func(net.Conn), neighbour *terminal, wave int) {
 	for name, attack := range attacks {
 		t.Run(name, func(t *testing.T) {
-			var held sync.WaitGroup
+			var made, held sync.WaitGroup
+			typed := make(chan struct{})
 			for range 150 {
+				made.Add(1)
 				held.Go(func() {
+					done := sync.OnceFunc(made.Done)
+					defer done()
 					ctx, cancel := context.WithTimeout(context.Background(), patience)
 					defer cancel()
 					c, err := h.Client.Dial(ctx, "10.30.0.140:22")
@@ -89,13 +93,15 @@ func (h *house) flood(t *testing.T, attacks map[string]func(net.Conn), neighbour
 					}
 					defer c.Close()
 					attack(c)
-					c.SetReadDeadline(time.Now().Add(2 * time.Second))
-					c.Read(make([]byte, 1))
+					done()
+					<-typed
 				})
 			}
+			made.Wait()
 			word := fmt.Sprintf("still here %d, %s", wave, name)
 			neighbour.stdin.Write([]byte(word + "\n"))
 			h.shows(neighbour, word)
+			close(typed)
 			held.Wait()
 		})
 	}

@@ -10,7 +10,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -18,7 +17,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -324,7 +322,7 @@ func TestAHostileDesktopIsNotFeltByItsNeighbour(t *testing.T) {
 	const window = 2 * time.Second
 	time.Sleep(window)
 	alone := seen.take()
-	size := h.resident()
+	size := resident(t, h.daemon.PID())
 
 	var hostile sync.WaitGroup
 	stop := make(chan struct{})
@@ -367,14 +365,14 @@ func TestAHostileDesktopIsNotFeltByItsNeighbour(t *testing.T) {
 	}
 	t.Logf("alone:  %s", describe(alone))
 	t.Logf("beside: %s", describe(beside))
-	t.Logf("%d bombs; the daemon has %d MiB, had %d", bombs.Load(), h.resident()>>20, size>>20)
+	t.Logf("%d bombs; the daemon has %d MiB, had %d", bombs.Load(), resident(t, h.daemon.PID())>>20, size>>20)
 	if worst := beside[len(beside)-1]; worst > 2*time.Second+4*alone[len(alone)-1] {
 		t.Errorf("the neighbour's picture stood still for %v", worst)
 	}
 	if n := len(beside); n < len(alone)/8 {
 		t.Errorf("the neighbour saw %d updates where it sees %d alone", n, len(alone))
 	}
-	if more := h.resident() - size; more > 512<<20 {
+	if more := resident(t, h.daemon.PID()) - size; more > 512<<20 {
 		t.Errorf("the daemon grew by %d MiB", more>>20)
 	}
 	lives := h.live(3)
@@ -394,22 +392,4 @@ func TestAHostileDesktopIsNotFeltByItsNeighbour(t *testing.T) {
 	if strings.Contains(h.daemon.Output(), "panicked") {
 		t.Error("something panicked")
 	}
-}
-
-// resident is the daemon's memory.
-func (h *house) resident() int64 {
-	h.t.Helper()
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(h.daemon.PID()) + "/status")
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(b), "VmRSS:")
-	if !ok {
-		h.t.Fatal(errors.New("no VmRSS"))
-	}
-	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return kib << 10
 }

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ import (
 // patience is how long a story waits for something that has to happen.
 const patience = 30 * time.Second
 
-var binaries string // the folder the programs were built into
+var binaries string // the folder the programs are built into
 
 func TestMain(m *testing.M) {
 	if os.Getenv(spliceEnv) != "" {
@@ -47,21 +48,18 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// build makes the programs, with the race detector where the test has it.
-func build(t testing.TB) {
-	t.Helper()
-	if _, err := os.Stat(filepath.Join(binaries, "inside")); err == nil {
-		return
-	}
+// built makes the programs, with the race detector where the test has it.
+var built = sync.OnceValue(func() error {
 	args := []string{"build", "-o", binaries + "/"}
 	if raceDetector {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "../insided", "../inside", "../inside-render")...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		return fmt.Errorf("build: %w\n%s", err, out)
 	}
-}
+	return nil
+})
 
 // A house is a lab with a running gateway and a server behind it.
 type house struct {
@@ -116,7 +114,9 @@ func newHouse(t testing.TB, s settings) *house {
 func emptyHouse(t testing.TB, s settings) *house {
 	t.Helper()
 	nettest.Need(t, "ip", "nft", "ssh", "ssh-agent", "unshare", "go")
-	build(t)
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
 	h := &house{t: t, Lab: nettest.For(t, s.lab)}
 	h.dir = h.Lab.Dir
 	if len(s.sshd.Users) == 0 {

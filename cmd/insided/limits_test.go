@@ -80,6 +80,7 @@ func TestAGrantLetsSoManyEntriesInInATime(t *testing.T) {
 }
 
 func TestASessionNobodyUsesEnds(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	h := newHouse(t, settings{})
 	h.know()
 	h.grant("--idle", "10s")

@@ -16,6 +16,7 @@ import (
 // A grant made by a template that renews itself: who is inside when it would
 // have ended stays, and hears nothing of it.
 func TestASessionLivesOverTheEndOfAGrantThatRenewsItself(t *testing.T) {
+	t.Parallel() // it waits most of its time
 	h := newHouse(t, settings{})
 	h.know()
 	h.inside("template", "create", "shift", "--duration", "1h", "--renew", "--ssh-login", "ideo", "--max-entries", "2/h")
