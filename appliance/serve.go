@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -116,6 +117,8 @@ func (l *live) Status(ctx context.Context) api.Status {
 	s.Rules = part(a.rulesRight())
 	if a.gate == nil {
 		s.Rules.Detail = "not intercepting: this box is a tower"
+	} else if absent, err := a.gate.Absent(); s.Rules.OK && err == nil && len(absent) > 0 {
+		s.Rules.Detail = "nobody comes by " + strings.Join(absent, " and ") + ", which is not there now"
 	}
 	return s
 }

@@ -119,6 +119,9 @@ func (a *Appliance) pulse() (string, error) {
 	} else {
 		parts = append(parts, "RULES NOT IN PLACE")
 	}
+	if absent, err := a.gate.Absent(); err == nil && len(absent) > 0 {
+		parts = append(parts, strings.Join(absent, " and ")+" not there")
+	}
 	if a.ledger.problem() != nil {
 		parts = append(parts, "DATABASE AWAY: nobody new gets in")
 	}

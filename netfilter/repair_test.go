@@ -224,12 +224,22 @@ func TestAReplacedInterfaceIsInterceptedAgainAndItsAbsenceIsNoError(t *testing.T
 		if err := g.Healthy(); err != nil {
 			t.Errorf("without c0: %v", err)
 		}
+		absent(t, g, "c0", "tailscale0")
 		if err := lab.Plug(); err != nil {
 			t.Fatal(err)
 		}
+		absent(t, g, "tailscale0")
 		expect(t, "plugged again", exchange(t, lab.Client, "[fd30::140]:22"), "gate: fd50::2 to [fd30::140]:22 | server: fd30::1")
 	}
 	g.nothingElse(t)
+}
+
+func absent(t *testing.T, g *testGate, want ...string) {
+	t.Helper()
+	got, err := g.Absent()
+	if d := cmp.Diff(want, got); d != "" || err != nil {
+		t.Errorf("who is not there: %s %v", d, err)
+	}
 }
 
 func TestAGateOpensBeforeItsInterfaceExists(t *testing.T) {

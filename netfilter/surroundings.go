@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -22,6 +23,17 @@ type Link struct {
 // Links lists the network interfaces, without lo.
 func (g *Gate) Links() ([]Link, error) {
 	return g.kernel.links()
+}
+
+// Absent names the interfaces of people that do not exist at the moment.
+func (g *Gate) Absent() ([]string, error) {
+	links, err := g.kernel.links()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(g.Config().Interfaces), func(name string) bool {
+		return slices.ContainsFunc(links, func(l Link) bool { return l.Name == name })
+	}), nil
 }
 
 func (k *kernel) links() ([]Link, error) {

@@ -17,10 +17,7 @@ import (
 // Listen makes the socket at path: its folder 0750, the socket 0660, both of
 // root and group inside where the machine has that group. It takes the place
 // of a socket that a dead daemon left, and refuses while a living one is there.
-//
-// Call it before other goroutines make files: the umask, which belongs to the
-// whole process, is tightened for a moment, so that the socket is at no moment
-// open to more than its owner.
+// At no moment is the socket open to more than its owner and that group.
 func Listen(path string) (net.Listener, error) {
 	gid, hasGroup := adminGID()
 	if !hasGroup {
@@ -89,17 +86,26 @@ func bind(path string, gid int) (*net.UnixListener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	before := syscall.Umask(0o177)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	syscall.Umask(before)
+	lc := net.ListenConfig{Control: private}
+	ln, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
+	l := ln.(*net.UnixListener)
 	if err := errors.Join(giveTo(gid, path), os.Chmod(path, 0o660)); err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
+}
+
+// private has the kernel bind a socket for its owner alone (net/unix/af_unix.c,
+// unix_bind_bsd: the name gets the mode of the socket). The umask would do it
+// too, but it belongs to the whole process: a folder that another goroutine
+// made meanwhile could not be entered ever after.
+func private(_, _ string, c syscall.RawConn) (err error) {
+	e := c.Control(func(fd uintptr) { err = syscall.Fchmod(int(fd), 0o600) })
+	return errors.Join(e, err)
 }
 
 // removeStale removes a socket nobody answers on, and nothing else.

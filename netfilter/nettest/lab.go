@@ -106,9 +106,7 @@ func New(o Options) (l *Lab, err error) {
 	if err = l.Plug(); err != nil {
 		return l, err
 	}
-	return l, l.link(l.Backend, BackendSide, []netip.Prefix{
-		netip.PrefixFrom(BackendIP4, 24), netip.PrefixFrom(BackendIP6, 64),
-	}, []netip.Addr{GatewayServer4, GatewayServer6}, o.BackendAddrs)
+	return l, l.PlugBackend()
 }
 
 // For lays a lab out for one test: removed when the test ends, logs of its
@@ -140,16 +138,16 @@ func Need(t testing.TB, tools ...string) {
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			Skip(t, "needs %s: install it, or look into .ci/run for the package", tool)
+			Skip(t, "needs %s: install it, or look into packaging/dev/install for the package", tool)
 		}
 	}
 }
 
-// Skip skips the test on somebody's laptop. Where CI is set it fails, so that
-// a forgotten installation does not look like a success.
+// Skip skips the test on somebody's laptop. Where CI or VMTESTS_REQUIRE is set
+// it fails, so that a forgotten installation does not look like a success.
 func Skip(t testing.TB, format string, args ...any) {
 	t.Helper()
-	if os.Getenv("CI") != "" {
+	if os.Getenv("CI") != "" || os.Getenv("VMTESTS_REQUIRE") != "" {
 		t.Fatalf(format, args...)
 	}
 	t.Skipf(format, args...)
@@ -177,13 +175,25 @@ func (l *Lab) Plug() error {
 }
 
 // Unplug removes c0 from the gateway, and with it the client's only way.
-func (l *Lab) Unplug() error {
+func (l *Lab) Unplug() error { return l.unplug(ClientSide) }
+
+// PlugBackend connects the backend to the gateway, as b0.
+func (l *Lab) PlugBackend() error {
+	return l.link(l.Backend, BackendSide, []netip.Prefix{
+		netip.PrefixFrom(BackendIP4, 24), netip.PrefixFrom(BackendIP6, 64),
+	}, []netip.Addr{GatewayServer4, GatewayServer6}, l.opts.BackendAddrs)
+}
+
+// UnplugBackend removes b0 from the gateway, and with it the backend's only way.
+func (l *Lab) UnplugBackend() error { return l.unplug(BackendSide) }
+
+func (l *Lab) unplug(name string) error {
 	h, err := netlink.NewHandleAt(l.Gateway.fd)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	link, err := h.LinkByName(ClientSide)
+	link, err := h.LinkByName(name)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,7 +52,12 @@ func Boot(t testing.TB, l *nettest.Lab, root string, files map[string]string) *M
 	for inside, file := range files {
 		args = append(args, "--bind-ro="+file+":"+inside)
 	}
-	m.nspawn = exec.Command("systemd-nspawn", append(args, "--boot", "systemd.unit=multi-user.target")...)
+	cgroups := ownCgroups(t, l.Gateway.Name)
+	// It joins them before it is systemd-nspawn, which looks where it is.
+	join := `while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit; shift; done; shift; exec "$@"`
+	command := slices.Concat([]string{"-c", join, "sh"}, cgroups, []string{"--", "systemd-nspawn"}, args, []string{"--boot", "systemd.unit=multi-user.target"})
+	m.nspawn = exec.Command("sh", command...)
+	m.nspawn.Env = append(os.Environ(), "SYSTEMD_NSPAWN_API_VFS_WRITABLE=network") // its sysctls, as a router sets them
 	m.nspawn.Stdout, m.nspawn.Stderr = log, log
 	m.nspawn.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := m.nspawn.Start(); err != nil {
@@ -67,6 +73,9 @@ func Boot(t testing.TB, l *nettest.Lab, root string, files map[string]string) *M
 			t.Logf("the end of the machine's journal:\n%s", out)
 		}
 		m.stop()
+		if err := removeCgroups(cgroups); err != nil {
+			t.Error(err)
+		}
 		if text, err := os.ReadFile(m.log); err == nil && t.Failed() {
 			t.Logf("what the machine printed:\n%s", text)
 		}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,9 +21,15 @@ var packages = []string{
 	"nftables", "iproute2", "iputils-ping",
 }
 
+// Neighbours is what else may run on a router. None of it is started.
+var Neighbours = []string{"ufw", "firewalld", "docker.io", "wireguard-tools", "wireguard-go", "openvpn"}
+
 // mmdebstrap's arguments but for suite and target.
-func bootstrap() []string {
-	args := []string{"--mode=root", "--variant=minbase", "--include=" + strings.Join(packages, ","), `--aptopt=Acquire::Languages "none"`}
+func bootstrap(further []string) []string {
+	args := []string{"--mode=root", "--variant=minbase", "--include=" + strings.Join(slices.Concat(packages, further), ","), `--aptopt=Acquire::Languages "none"`}
+	if len(further) > 0 { // Debian enables what it installs
+		args = append(args, `--customize-hook=chroot "$1" sh -c 'cd /etc/systemd/system && systemctl disable $(ls -d *.wants/* | grep -E "ufw|firewalld|docker|containerd|openvpn" | xargs -n 1 basename)'`)
+	}
 	for _, unread := range []string{"man", "doc", "locale"} {
 		args = append(args, "--dpkgopt=path-exclude=/usr/share/"+unread+"/*")
 	}
@@ -42,14 +49,14 @@ func cache() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 }
 
-// archive returns a tar of a fresh Debian of that suite, made by the first who
-// asks. Another process that asks meanwhile waits.
-func archive(suite string) (string, error) {
+// archive returns a tar of a fresh Debian of that suite with further packages,
+// made by the first who asks. Another process that asks meanwhile waits.
+func archive(suite string, further []string) (string, error) {
 	dir, err := cache()
 	if err != nil {
 		return "", err
 	}
-	args := bootstrap()
+	args := bootstrap(further)
 	sum := sha256.Sum256([]byte(strings.Join(args, "\n")))
 	tar := filepath.Join(dir, suite+"-"+hex.EncodeToString(sum[:6])+".tar")
 	lock, err := os.OpenFile(tar+".lock", os.O_CREATE|os.O_RDWR, 0o644)
@@ -74,11 +81,11 @@ func archive(suite string) (string, error) {
 	return tar, nil
 }
 
-// Rootfs unpacks a fresh Debian into a folder that is removed with the test.
-// Machines only read it.
-func Rootfs(t testing.TB, suite string) string {
+// Rootfs unpacks a fresh Debian, with further packages, into a folder that is
+// removed with the test. Machines only read it.
+func Rootfs(t testing.TB, suite string, further ...string) string {
 	t.Helper()
-	tar, err := archive(suite)
+	tar, err := archive(suite, further)
 	if err != nil {
 		t.Fatal(err)
 	}

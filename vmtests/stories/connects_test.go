@@ -21,8 +21,11 @@ const serversBanner = "SSH-2.0-OpenSSH"
 
 // answer connects from the client and says who answers: "server", "gate",
 // "nobody", or "hung up" when somebody took the connection and said nothing.
-func answer(ctx context.Context, l *nettest.Lab, address string) (string, error) {
-	c, err := l.Client.Dial(ctx, net.JoinHostPort(address, "22"))
+// Who does not take it within that time is nobody.
+func answer(ctx context.Context, l *nettest.Lab, address string, within time.Duration) (string, error) {
+	dialing, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	c, err := l.Client.Dial(dialing, net.JoinHostPort(address, "22"))
 	if err != nil {
 		return "nobody", err
 	}
@@ -51,10 +54,10 @@ type connects struct {
 	last error // why nobody answered
 }
 
-func (c *connects) run(ctx context.Context, l *nettest.Lab, address string) {
+func (c *connects) run(ctx context.Context, l *nettest.Lab, address string, within time.Duration) {
 	for ctx.Err() == nil {
-		one, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		who, err := answer(one, l, address)
+		one, cancel := context.WithTimeout(context.Background(), patience)
+		who, err := answer(one, l, address, within)
 		cancel()
 		c.tries.Add(1)
 		switch who {
@@ -80,18 +83,32 @@ func (c *connects) run(ctx context.Context, l *nettest.Lab, address string) {
 // enough connects say something.
 const enough = 50
 
-// stream start begins to connect, stream stop ends it: nothing may have leaked.
+// How long the client of a story waits for an answer, and to be let in by a
+// router that may be closed.
+const (
+	patience = 20 * time.Second
+	knock    = 200 * time.Millisecond
+)
+
+// stream start [ADDRESS]... begins to connect, stream knock [ADDRESS]... does
+// not wait until somebody opens, stream stop ends it: nothing may have leaked.
 // With "welcome" nobody may have been refused; whoever was with a daemon that
 // was stopped is hung up on like everybody inside.
 func stream(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	switch args[0] {
-	case "start":
+	case "start", "knock":
 		ctx, cancel := context.WithCancel(context.Background())
 		c := &connects{stop: cancel}
-		for _, address := range []string{ts.Getenv("SERVER"), ts.Getenv("SERVER6")} {
+		addresses := args[1:]
+		if len(addresses) == 0 {
+			addresses = []string{ts.Getenv("SERVER"), ts.Getenv("SERVER6")}
+		}
+		for _, address := range addresses {
 			for range 4 { // each waits while the gate is away
-				c.wg.Go(func() { c.run(ctx, s.lab, address) })
+				c.wg.Go(func() {
+					c.run(ctx, s.lab, address, map[string]time.Duration{"start": patience, "knock": knock}[args[0]])
+				})
 			}
 		}
 		s.stream = c

@@ -37,17 +37,21 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 }
 
 // What the package and its units do is told on each Debian that is supported,
-// what the router then does among others on one.
+// what the router then does, alone and among neighbours, on one.
 func TestStories(t *testing.T) {
 	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian")
 	deb := makePackage(t)
-	for _, told := range []struct{ suite, stories string }{
-		{"bookworm", "package"},
-		{"trixie", "package"},
-		{"bookworm", "router"},
+	for _, told := range []struct {
+		suite, stories string
+		further        []string
+	}{
+		{"bookworm", "package", nil},
+		{"trixie", "package", nil},
+		{"bookworm", "router", nil},
+		{"bookworm", "neighbours", lab.Neighbours},
 	} {
 		t.Run(told.stories+"/"+told.suite, func(t *testing.T) {
-			root := lab.Rootfs(t, told.suite)
+			root := lab.Rootfs(t, told.suite, told.further...)
 			testscript.Run(t, testscript.Params{
 				Dir:                 filepath.Join("testdata", told.stories),
 				RequireExplicitExec: true,
@@ -170,12 +174,12 @@ func reach(ts *testscript.TestScript, neg bool, args []string) {
 		addresses = []string{ts.Getenv("SERVER"), ts.Getenv("SERVER6")}
 	}
 	for _, address := range addresses {
-		wait := 20 * time.Second
+		wait := patience
 		if args[0] == "nobody" {
 			wait = 3 * time.Second
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
-		who, err := answer(ctx, of(ts).lab, address)
+		who, err := answer(ctx, of(ts).lab, address, wait)
 		cancel()
 		if who == "hung up" {
 			who = "nobody"
