@@ -60,6 +60,10 @@ func (f family) loopback() netip.Addr {
 // the mark belongs to others and is kept.
 const markBit = 0x01000000
 
+// The bit of a connection that began while its prefix was observed, in its
+// conntrack mark, and of each of its packets that passes since it is protected.
+const passBit = 0x02000000
+
 // reg is the only register most clauses need: each uses it up at once.
 const reg = 1
 
@@ -96,16 +100,18 @@ func address(which string, p netip.Prefix) clause {
 	return c
 }
 
-func tcpDport(r portRange) clause { return dport(r, unix.IPPROTO_TCP, "tcp") }
+func tcpDport(r portRange) clause { return port(r, unix.IPPROTO_TCP, "tcp dport", 2) }
 
-func udpDport(r portRange) clause { return dport(r, unix.IPPROTO_UDP, "udp") }
+func tcpSport(r portRange) clause { return port(r, unix.IPPROTO_TCP, "tcp sport", 0) }
 
-// dport matches the destination port, which lies at the same place in both
+func udpDport(r portRange) clause { return port(r, unix.IPPROTO_UDP, "udp dport", 2) }
+
+// port matches one of the ports, which lie at the same places in both
 // protocols.
-func dport(r portRange, number byte, name string) clause {
-	c := clause{name + " dport " + r.String(), []expr.Any{
+func port(r portRange, number byte, name string, offset uint32) clause {
+	c := clause{name + " " + r.String(), []expr.Any{
 		meta(expr.MetaKeyL4PROTO), is([]byte{number}),
-		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
 	}}
 	first, last := binaryutil.BigEndian.PutUint16(r.first), binaryutil.BigEndian.PutUint16(r.last)
 	if r.first == r.last {
@@ -151,19 +157,82 @@ func notWildcard() clause {
 	}}
 }
 
-func setMark() clause {
-	return clause{fmt.Sprintf("meta mark set meta mark | 0x%08x", markBit), []expr.Any{
+func setMark() clause { return setBit(markBit) }
+
+func setBit(bit uint32) clause {
+	return clause{fmt.Sprintf("meta mark set meta mark | 0x%08x", bit), []expr.Any{
 		meta(expr.MetaKeyMARK),
-		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native(^uint32(markBit)), Xor: native(markBit)},
+		with(bit),
 		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg},
 	}}
 }
 
+// with sets a bit of the register's number.
+func with(bit uint32) *expr.Bitwise {
+	return &expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native(^bit), Xor: native(bit)}
+}
+
+// only leaves a bit of the register's number.
+func only(bit uint32) *expr.Bitwise {
+	return &expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native(bit), Xor: native(0)}
+}
+
 func unmarked() clause {
 	return clause{fmt.Sprintf("meta mark & 0x%08x == 0", markBit), []expr.Any{
-		meta(expr.MetaKeyMARK),
-		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 4, Mask: native(markBit), Xor: native(0)},
-		is(native(0)),
+		meta(expr.MetaKeyMARK), only(markBit), is(native(0)),
+	}}
+}
+
+// passing matches packets that were found to be part of a connection that may
+// pass.
+func passing() clause {
+	return clause{fmt.Sprintf("meta mark & 0x%08x == 0x%08x", passBit, passBit), []expr.Any{
+		meta(expr.MetaKeyMARK), only(passBit), is(native(passBit)),
+	}}
+}
+
+// rememberPassing notes in the kernel's memory of a connection that it began
+// where it was only observed; began matches what has that note.
+func rememberPassing() clause {
+	return clause{fmt.Sprintf("ct mark set ct mark | 0x%08x", passBit), []expr.Any{
+		&expr.Ct{Key: expr.CtKeyMARK, Register: reg},
+		with(passBit),
+		&expr.Ct{Key: expr.CtKeyMARK, SourceRegister: true, Register: reg},
+	}}
+}
+
+func beganPassing() clause {
+	return clause{fmt.Sprintf("ct mark & 0x%08x == 0x%08x", passBit, passBit), []expr.Any{
+		&expr.Ct{Key: expr.CtKeyMARK, Register: reg}, only(passBit), is(native(passBit)),
+	}}
+}
+
+// noSYN matches what opens no connection.
+func noSYN() clause {
+	return clause{"tcp flags ! syn", []expr.Any{
+		meta(expr.MetaKeyL4PROTO), is([]byte{unix.IPPROTO_TCP}),
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{2}, Xor: []byte{0}},
+		is([]byte{0}),
+	}}
+}
+
+// says matches bytes of what a TCP packet carries (the inner header, since
+// Linux 5.16).
+func says(offset uint32, b ...byte) clause {
+	const innerHeader = 3 // NFT_PAYLOAD_INNER_HEADER
+	return clause{fmt.Sprintf("@ih,%d,%d 0x%x", offset*8, len(b)*8, b), []expr.Any{
+		&expr.Payload{DestRegister: reg, Base: innerHeader, Offset: offset, Len: uint32(len(b))}, is(b),
+	}}
+}
+
+// show hands the beginning of a packet to whoever watches the group, nobody
+// included; no more than so many a second.
+func show() clause {
+	const perSecond, burst = 500, 500
+	return clause{fmt.Sprintf("limit rate %d/second burst %d packets log group %d snaplen %d queue-threshold 1", perSecond, burst, glimpseGroup, glimpseSize), []expr.Any{
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: perSecond, Unit: expr.LimitTimeSecond, Burst: burst},
+		&expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN | 1<<unix.NFTA_LOG_QTHRESHOLD, Group: glimpseGroup, Snaplen: glimpseSize, QThreshold: 1},
 	}}
 }
 

@@ -13,9 +13,14 @@ import (
 type Config struct {
 	Interfaces []string       // where people come from; they need not exist yet
 	Protect    []netip.Prefix // what stands behind the gate, both families
+	Observe    []netip.Prefix // what people reach untouched, looked at from aside
 	Entries    []Entry
 	Other      Other
 	Source     Source
+
+	// Passing says that connections which began while their prefix was observed
+	// may go on untouched where it is protected now.
+	Passing bool
 }
 
 // An Entry is one way in: the ports people dial and the loopback port where
@@ -59,12 +64,17 @@ func (c Config) checked() (Config, error) {
 			return c, fmt.Errorf("interface %q: give the exact name of a network interface, as `ip link` shows it", name)
 		}
 	}
-	if len(c.Protect) == 0 {
+	if len(c.Protect) == 0 && len(c.Observe) == 0 {
 		return c, errors.New("no protected prefixes: name the networks behind the gate")
 	}
-	for _, p := range c.Protect {
+	for _, p := range c.all() {
 		if !p.IsValid() || p.Addr().Is4In6() || p != p.Masked() {
 			return c, fmt.Errorf("protected prefix %s: write it as 10.30.0.0/16 or fd30::/64", p)
+		}
+	}
+	for _, p := range c.Observe {
+		if i := slices.IndexFunc(c.Protect, p.Overlaps); i >= 0 {
+			return c, fmt.Errorf("prefix %s cannot be observed: %s is protected", p, c.Protect[i])
 		}
 	}
 	if c.Other != Forward && c.Other != Drop {
@@ -80,9 +90,11 @@ func (c Config) checked() (Config, error) {
 	return Config{
 		Interfaces: unique(c.Interfaces),
 		Protect:    outermost(c.Protect),
+		Observe:    outermost(c.Observe),
 		Entries:    entries,
 		Other:      c.Other,
 		Source:     c.Source,
+		Passing:    c.Passing,
 	}, nil
 }
 
@@ -118,20 +130,24 @@ func checkedEntries(entries []Entry) ([]Entry, error) {
 	return checked, nil
 }
 
-// families returns those that have something to protect: a box without IPv6
-// can protect IPv4.
+// all are the prefixes that rules are about.
+func (c Config) all() []netip.Prefix { return slices.Concat(c.Protect, c.Observe) }
+
+// families returns those that have something to protect, now or when it has
+// been observed: a box without IPv6 can protect IPv4.
 func (c Config) families() []family {
 	var fs []family
 	for _, f := range []family{v4, v6} {
-		if len(c.prefixes(f)) > 0 {
+		if len(f.only(c.all())) > 0 {
 			fs = append(fs, f)
 		}
 	}
 	return fs
 }
 
-func (c Config) prefixes(f family) []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(c.Protect), func(p netip.Prefix) bool { return familyOf(p.Addr()) != f })
+// only returns the prefixes of a family.
+func (f family) only(prefixes []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return familyOf(p.Addr()) != f })
 }
 
 // ports returns those of all entries, sorted.

@@ -88,6 +88,10 @@ func Open(ctx context.Context, c Config, held Held, log *slog.Logger, repaired f
 
 // Reload changes what is intercepted, in one transaction. Entries cannot
 // come, go or move to other listeners; their ports can change.
+//
+// Nothing that runs is cut when a prefix goes from Observe to Protect or back:
+// connections that began untouched stay so, and those the gate carries stay
+// with it.
 func (g *Gate) Reload(c Config) error {
 	c, err := c.checked()
 	if err != nil {
@@ -100,6 +104,7 @@ func (g *Gate) Reload(c Config) error {
 		return errors.New("entries and address families change with a restart only: systemctl restart inside")
 	}
 	before, rules := g.config, g.rules
+	c.Passing = before.Passing || len(before.Observe) > 0
 	g.config = c
 	for _, name := range g.towardsServers() {
 		g.egress[name] = true
@@ -218,7 +223,7 @@ func (g *Gate) towardsServers() []string {
 		return nil
 	}
 	var names []string
-	for _, p := range g.config.Protect {
+	for _, p := range g.config.all() {
 		// Both ends: one of them may be the gateway's own address.
 		for _, a := range []netip.Addr{p.Addr(), lastOf(p)} {
 			if name, err := g.kernel.interfaceTo(a); err == nil {

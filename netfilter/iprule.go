@@ -26,7 +26,9 @@ const (
 // the mark too, would hit "everything is local" without it, and silently drop
 // every SYN (tailscale/tailscale#19796).
 //
-// The guard, at 910, prohibits the way around the gate.
+// The guard, at 910, prohibits the way around the gate. One that spares lets
+// packets pass that have the pass bit: their connection began when the prefix
+// was only observed.
 type ipRule struct {
 	family family
 	pref   uint32
@@ -34,6 +36,7 @@ type ipRule struct {
 	to     netip.Prefix // guard only
 	ports  portRange    // guard only; none is everything
 	proto  uint32       // of the ports
+	spares bool         // guard only
 }
 
 func desiredIPRules(c Config, egress []string) []ipRule {
@@ -47,13 +50,13 @@ func desiredIPRules(c Config, egress []string) []ipRule {
 			rules = append(rules, ipRule{family: f, pref: prefDeliver, iif: name})
 		}
 		for _, name := range c.Interfaces {
-			for _, p := range c.prefixes(f) {
+			for _, p := range f.only(c.Protect) {
 				if c.Other == Drop {
-					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p})
+					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, spares: c.Passing})
 					continue
 				}
 				for _, ports := range ranges(c.ports()) {
-					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, ports: ports, proto: unix.IPPROTO_TCP})
+					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, ports: ports, proto: unix.IPPROTO_TCP, spares: c.Passing})
 				}
 				for _, ports := range ranges(c.udpPorts()) {
 					rules = append(rules, ipRule{family: f, pref: prefGuard, iif: name, to: p, ports: ports, proto: unix.IPPROTO_UDP})
@@ -78,6 +81,9 @@ func (r ipRule) String() string {
 		return s + fmt.Sprintf(" fwmark 0x%08x/0x%08x lookup %d", markBit, markBit, routeTable)
 	}
 	s += " to " + r.to.String()
+	if r.spares {
+		s += fmt.Sprintf(" fwmark 0/0x%08x", passBit)
+	}
 	if r.ports != (portRange{}) {
 		s += fmt.Sprintf(" ipproto %s dport %s", guarded[r.proto], r.ports)
 	}
@@ -114,6 +120,11 @@ func (r ipRule) encode() []nl.NetlinkRequestData {
 	if r.to.Bits() > 0 {
 		msg.Dst_len = byte(r.to.Bits())
 		data = append(data, nl.NewRtAttr(nl.FRA_DST, r.to.Addr().AsSlice()))
+	}
+	if r.spares {
+		data = append(data,
+			nl.NewRtAttr(nl.FRA_FWMARK, native(0)),
+			nl.NewRtAttr(nl.FRA_FWMASK, native(passBit)))
 	}
 	if r.ports != (portRange{}) {
 		data = append(data,
@@ -188,7 +199,8 @@ func decodeIPRule(b []byte) (r ipRule, ours bool) {
 		return r, mark == markBit && mask == markBit && table == routeTable && msg.Dst_len == 0 && r.proto == 0 && r.ports == portRange{}
 	case r.pref == prefGuard && msg.Type == actProhibit:
 		known := guarded[r.proto] != ""
-		return r, r.to.IsValid() && mark == 0 && known == (r.ports != portRange{}) && (known || r.proto == 0)
+		r.spares = mask == passBit
+		return r, r.to.IsValid() && mark == 0 && (mask == 0 || r.spares) && known == (r.ports != portRange{}) && (known || r.proto == 0)
 	}
 	return r, false
 }

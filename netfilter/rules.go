@@ -62,7 +62,15 @@ func desired(c Config, egress []string) Rules {
 	r := Rules{ipRules: desiredIPRules(c, egress), routes: c.families()}
 	// What is jumped to comes first, as nft -f wants it.
 	for _, f := range c.families() {
-		r.chains = append(r.chains, protected(c, f))
+		if len(f.only(c.Protect)) > 0 {
+			r.chains = append(r.chains, protected(c, f))
+		}
+		if len(f.only(c.Observe)) > 0 {
+			r.chains = append(r.chains, observed(c, f))
+		}
+	}
+	if len(c.Observe) > 0 {
+		r.chains = append(r.chains, answers(c))
 	}
 	r.chains = append(r.chains, people(c), prerouting(c), around(c), forward(c), input(c))
 	return r
@@ -71,10 +79,12 @@ func desired(c Config, egress []string) Rules {
 // protected is what happens to a packet from a person to a protected address.
 func protected(c Config, f family) chain {
 	ch := chain{name: "protected-" + f.nft()}
-	// Sessions outlive a change of the ports; and the ICMP errors about them,
-	// which path MTU discovery needs, are sent to the server's address.
-	for _, proto := range []clause{tcp(), icmp(f)} {
-		ch.add("part of a running session", proto, transparent(), notWildcard(), setMark(), counter(), accept())
+	ch.addRunning(f)
+	if c.Passing {
+		// No SYN: whoever dials anew comes to the gate, also from the same port.
+		for _, ports := range ranges(c.ports()) {
+			ch.add("began when this was observed", tcpDport(ports), noSYN(), beganPassing(), setBit(passBit), counter(), accept())
+		}
 	}
 	for _, e := range c.Entries {
 		for _, ports := range ranges(e.Ports) {
@@ -94,11 +104,23 @@ func protected(c Config, f family) chain {
 	return ch
 }
 
+// addRunning lets sessions outlive a change of the ports or of the mode of their
+// prefix; and the ICMP errors about them, which path MTU discovery needs, are
+// sent to the server's address.
+func (c *chain) addRunning(f family) {
+	for _, proto := range []clause{tcp(), icmp(f)} {
+		c.add("part of a running session", proto, transparent(), notWildcard(), setMark(), counter(), accept())
+	}
+}
+
 // people is what happens to a packet from an interface that people come from.
 func people(c Config) chain {
 	ch := chain{name: "people"}
 	for _, p := range c.Protect {
 		ch.add("protected", address("daddr", p), counter(), jump("protected-"+familyOf(p.Addr()).nft()))
+	}
+	for _, p := range c.Observe {
+		ch.add("observed", address("daddr", p), counter(), jump("observed-"+familyOf(p.Addr()).nft()))
 	}
 	return ch
 }
@@ -112,7 +134,7 @@ func prerouting(c Config) chain {
 	ch.add("not for a server", daddrType(unix.RTN_ANYCAST, "anycast"), counter(), leave())
 	ch.add("not for a server", daddrType(unix.RTN_MULTICAST, "multicast"), counter(), leave())
 	if c.Source == Client {
-		for _, p := range c.Protect {
+		for _, p := range c.all() {
 			ch.add("server to a connection in a client's name", address("saddr", p), tcp(), transparent(), setMark(), counter(), accept())
 		}
 		for _, f := range c.families() { // from any router on the way
@@ -130,6 +152,9 @@ func prerouting(c Config) chain {
 // is translated to one of a server.
 func around(c Config) chain {
 	ch := chain{name: "around"}
+	if c.Passing {
+		ch.add("began when this was observed", passing(), counter(), leave())
+	}
 	for _, p := range c.Protect {
 		if c.Other == Drop {
 			ch.add("no way around the gate", address("daddr", p), counter(), drop())
@@ -147,6 +172,9 @@ func around(c Config) chain {
 
 func forward(c Config) chain {
 	ch := chain{name: "forward", hook: nftables.ChainHookForward, priority: -10}
+	for _, p := range c.Observe { // here addresses are translated back
+		ch.add("an observed server answers", address("saddr", p), tcp(), counter(), jump("answers"))
+	}
 	for _, name := range c.Interfaces {
 		ch.add("people come from here", iifname(name), counter(), jump("around"))
 	}

@@ -40,10 +40,14 @@ func goldens() map[string]Config {
 		},
 		Other: Forward, Source: Client,
 	}
+	observing := config()
+	observing.Observe = prefixes("10.40.0.0/16", "fd40::/64")
+	observing.Entries = append(observing.Entries, Entry{Name: "rdp", Ports: []uint16{3389}, Listen: 7389, NoUDP: true})
+	observing.Passing = true
 	everything := config()
 	everything.Protect = prefixes("0.0.0.0/0", "::/0")
 	everything.Other = Drop
-	return map[string]Config{"plain": plain, "strict": strict, "v4only": v4only, "wide": wide, "everything": everything}
+	return map[string]Config{"plain": plain, "strict": strict, "v4only": v4only, "wide": wide, "observing": observing, "everything": everything}
 }
 
 // egress stands for what the kernel's routes would say.
@@ -167,12 +171,13 @@ func TestAConfigThatCannotWorkIsRefusedWithTheWayOut(t *testing.T) {
 		"protected prefix 10.30.0.1/24":      func(c *Config) { c.Protect[0] = netip.MustParsePrefix("10.30.0.1/24") },
 		"protected prefix ::ffff:10.0.0.0/8": func(c *Config) { c.Protect[0] = netip.PrefixFrom(netip.MustParseAddr("::ffff:10.0.0.0"), 8) },
 		"protected prefix invalid Prefix":    func(c *Config) { c.Protect[0] = netip.Prefix{} },
-		`other = ""`:                         func(c *Config) { c.Other = "" },
-		`source = "server"`:                  func(c *Config) { c.Source = "server" },
-		`entry "SSH"`:                        func(c *Config) { c.Entries[0].Name = "SSH" },
-		"entry ssh: no port to listen on":    func(c *Config) { c.Entries[0].Listen = 0 },
-		"entry ssh: 0 is no port":            func(c *Config) { c.Entries[0].Ports = []uint16{0} },
-		"no entry has a port":                func(c *Config) { c.Entries[0].Ports = nil },
+		"prefix 10.30.0.0/30 cannot be observed: 10.30.0.0/24 is protected": func(c *Config) { c.Observe = []netip.Prefix{netip.MustParsePrefix("10.30.0.0/30")} },
+		`other = ""`:                      func(c *Config) { c.Other = "" },
+		`source = "server"`:               func(c *Config) { c.Source = "server" },
+		`entry "SSH"`:                     func(c *Config) { c.Entries[0].Name = "SSH" },
+		"entry ssh: no port to listen on": func(c *Config) { c.Entries[0].Listen = 0 },
+		"entry ssh: 0 is no port":         func(c *Config) { c.Entries[0].Ports = []uint16{0} },
+		"no entry has a port":             func(c *Config) { c.Entries[0].Ports = nil },
 		"port 22 belongs to both ssh and rdp": func(c *Config) {
 			c.Entries = append(c.Entries, Entry{Name: "rdp", Ports: []uint16{22}, Listen: 7389})
 		},
