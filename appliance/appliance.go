@@ -59,6 +59,8 @@ type Appliance struct {
 
 	tailscale *tailscale.Daemon
 
+	overhearing *overhearing
+
 	flows sync.WaitGroup
 }
 
@@ -115,6 +117,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	})
 	a.measure()
 	a.news = NewBus(a.clock.now)
+	a.overhearing = newOverhearing()
 	a.bearers = NewBearers(a.store, a.clock.now, a.log)
 	a.doors = newDoors(func(from netip.Addr) {
 		a.log.Warn("turned away: too many connections that have not entered yet", "client", from)
@@ -219,6 +222,7 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 	if err := entrust(gate); err != nil {
 		a.log.Warn("the service manager does not hold the listeners: a restart refuses who comes meanwhile", "error", err)
 	}
+	keepers.Go(func() { a.observe(ctx) })
 	for _, e := range rules.Entries {
 		keepers.Go(func() {
 			if err := a.accept(flowing, gate.Listener(e.Name), policy.Protocol(e.Name)); err != nil {

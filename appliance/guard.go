@@ -25,6 +25,7 @@ func rulesOf(i *config.Intercept) netfilter.Config {
 	rules := netfilter.Config{
 		Interfaces: i.Interfaces,
 		Protect:    i.Protect,
+		Observe:    i.Observe,
 		Other:      netfilter.Other(i.Other),
 		Source:     netfilter.Source(i.Source),
 	}

@@ -43,6 +43,7 @@ type House struct {
 	Intercept func() config.Intercept // what is intercepted now; nil on a tower
 	Tailscale func() bool             // persons are known by it too; nil: they are not
 	WhoComes  func(context.Context, netip.AddrPort) (policy.Identity, error)
+	Overheard func() error                                               // why nothing is learned of observed networks; nil on a tower
 	ReadAgain func(ctx context.Context, by string) (api.Reloaded, error) // nil: there is no configuration
 }
 

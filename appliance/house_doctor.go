@@ -95,6 +95,9 @@ func (a *Appliance) examineGate() *doctor.Gate {
 		RDP:   slices.ContainsFunc(c.Entries, func(e netfilter.Entry) bool { return e.Name == string(policy.RDP) }),
 		Rules: a.rulesRight(), Doors: a.doorsOpen(), Forwards: map[bool]doctor.Answer{},
 	}
+	if now, _ := a.settings.now(); now.Intercept != nil {
+		g.Observe, g.Deaf = now.Intercept.Observe, a.overhearing.problem()
+	}
 	g.Links, g.LinksErr = a.gate.Links()
 	for _, p := range c.Protect {
 		if _, done := g.Forwards[p.Addr().Is4()]; !done {

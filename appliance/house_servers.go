@@ -53,7 +53,7 @@ func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server,
 		return api.Server{}, err
 	}
 	wire := wireServer(h.Book(), &s, nil, h.Now())
-	if len(h.intercept().Protect) > 0 {
+	if h.Intercept != nil {
 		wire.Notes = h.serverNotes(&s)
 	}
 	return wire, nil
@@ -62,7 +62,11 @@ func (h *House) AddServer(ctx context.Context, asked api.NewServer) (api.Server,
 // serverNotes warns of what flows by the gate.
 func (h *House) serverNotes(s *policy.Server) []string {
 	var notes []string
-	if !slices.ContainsFunc(h.intercept().Protect, func(p netip.Prefix) bool { return p.Bits() <= s.Prefix.Bits() && p.Contains(s.Prefix.Addr()) }) {
+	covers := func(p netip.Prefix) bool { return p.Bits() <= s.Prefix.Bits() && p.Contains(s.Prefix.Addr()) }
+	switch i := h.intercept(); {
+	case slices.ContainsFunc(i.Observe, covers):
+		notes = append(notes, fmt.Sprintf("%s is only observed: people get there without passing the gate until it is in protect of inside.toml", prefixText(s.Prefix)))
+	case !slices.ContainsFunc(i.Protect, covers):
 		notes = append(notes, fmt.Sprintf("%s is not protected: add it to protect in inside.toml, or people get there without passing the gate", prefixText(s.Prefix)))
 	}
 	for _, in := range []struct {

@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
@@ -30,6 +31,7 @@ func (h *House) Status(ctx context.Context) (api.Status, error) {
 			s.Maintained = append(s.Maintained, v.Name)
 		}
 	}
+	s.Open = slices.DeleteFunc(h.networks(), func(n api.Network) bool { return n.Mode == api.ModeProtect })
 	s.Sessions = len(h.Live.Sessions())
 	s.Alerts, s.Ending = h.Lookout.Alerts(false), []api.EndingSoon{}
 	names := namer{b}

@@ -94,7 +94,7 @@ func (a *Appliance) house() *House {
 		Tailscale: a.asksTailscale, WhoComes: a.whoComes,
 	}
 	if a.gate != nil {
-		h.Dial = a.dialByItself
+		h.Dial, h.Overheard = a.dialByItself, a.overhearing.problem
 	}
 	if a.cfg.Intercept != nil {
 		h.Intercept = func() config.Intercept {

@@ -122,6 +122,11 @@ func (a *Appliance) pulse() (string, error) {
 	if absent, err := a.gate.Absent(); err == nil && len(absent) > 0 {
 		parts = append(parts, strings.Join(absent, " and ")+" not there")
 	}
+	if c, _ := a.settings.now(); c.Intercept != nil {
+		if n := len(c.Intercept.Observe); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d OBSERVED ONLY", n))
+		}
+	}
 	if a.ledger.problem() != nil {
 		parts = append(parts, "DATABASE AWAY: nobody new gets in")
 	}

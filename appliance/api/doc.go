@@ -39,6 +39,7 @@ type House interface {
 	Vitals
 	Credentials
 	RDPLooks
+	Observed
 	Certificates
 	Doctor
 	Reloading

@@ -31,6 +31,7 @@ var routes = slices.Concat(
 	reloadRoutes,
 	graphicsRoutes,
 	rdpRoutes,
+	observedRoutes,
 )
 
 var personRoutes = []route{

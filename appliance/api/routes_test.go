@@ -253,6 +253,8 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.LookAtRDP(ctx, "x", HostKeyFilter{"10.0.0.1"})
 			return err
 		},
+		"Acquaintances[]": func(ctx context.Context, h House) error { _, err := h.Acquaintances(ctx); return err },
+		"Proposals[]":     func(ctx context.Context, h House) error { _, err := h.Proposals(ctx); return err },
 		"Explain[{Person:x Server:y Login: Protocol: From: At:2026-12-24 10:00:00.000123 +0000 UTC}]": func(ctx context.Context, h House) error {
 			_, err := h.Explain(ctx, Question{Person: "x", Server: "y", At: at})
 			return err

@@ -22,6 +22,8 @@ type Status struct {
 
 	Maintained []string `json:"maintained"` // servers under maintenance
 
+	Open []Network `json:"open"` // networks where nobody is denied yet
+
 	LastHour HourCount    `json:"last_hour"` // entries, over all gates
 	Ending   []EndingSoon `json:"ending"`    // grants that end within the hour, the earliest first
 	Alerts   []Alert      `json:"alerts"`

@@ -193,6 +193,12 @@ func (s *stub) Recording(ctx context.Context, id string, channel int, f Followin
 func (s *stub) LookAtRDP(ctx context.Context, server string, f HostKeyFilter) (RDPLook, error) {
 	return RDPLook{}, s.saw(ctx, "LookAtRDP", server, f)
 }
+func (s *stub) Acquaintances(ctx context.Context) ([]Acquaintance, error) {
+	return nil, s.saw(ctx, "Acquaintances")
+}
+func (s *stub) Proposals(ctx context.Context) (Proposals, error) {
+	return Proposals{}, s.saw(ctx, "Proposals")
+}
 func (s *stub) Explain(ctx context.Context, q Question) (Explanation, error) {
 	return Explanation{}, s.saw(ctx, "Explain", q)
 }

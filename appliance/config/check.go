@@ -52,15 +52,52 @@ func notInInterfaceName(r rune) bool {
 }
 
 func checkPrefixes(prefixes []string) error {
-	if len(prefixes) == 0 {
-		return errors.New(`the list is empty: name the networks behind the gate, or leave out [intercept] for a tower`)
-	}
 	for _, p := range prefixes {
 		if _, err := policy.ParsePrefix(p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// prefixes returns those of a key.
+func (d *document) prefixes(key string) (prefixes []netip.Prefix) {
+	for _, text := range value(d, key, nil, checkPrefixes) {
+		if p, err := policy.ParsePrefix(text); err == nil {
+			prefixes = append(prefixes, p)
+		}
+	}
+	return prefixes
+}
+
+// checkModes looks at the lists of networks together.
+func (d *document) checkModes(i *Intercept) {
+	type list struct {
+		key      string
+		prefixes []netip.Prefix
+	}
+	lists := []list{{"protect", i.Protect}, {"observe", i.Observe}}
+	for n, later := range lists {
+		for _, earlier := range lists[:n] {
+			for _, p := range later.prefixes {
+				if at := slices.IndexFunc(earlier.prefixes, p.Overlaps); at >= 0 {
+					d.fail("intercept."+later.key, " and %s share addresses, %s and %s: a network has one mode, leave it out of one of them", earlier.key, p, earlier.prefixes[at])
+				}
+			}
+		}
+	}
+	named := func(l list) bool {
+		found, there := d.find("intercept." + l.key)
+		texts, isList := found.([]any)
+		return there && (!isList || len(texts) > 0)
+	}
+	switch {
+	case slices.ContainsFunc(lists, named):
+	case d.has("intercept.protect"):
+		d.fail("intercept.protect", `: the list is empty: name the networks behind the gate, or leave out [intercept] for a tower`)
+	default:
+		d.need("intercept.protect", `name the networks behind the gate, such as ["10.30.0.0/16"]`)
+	}
 }
 
 // checkStoreURL never repeats the URL, which may hold a password.

@@ -32,7 +32,8 @@ type Gate struct {
 // Intercept is [intercept].
 type Intercept struct {
 	Interfaces []string
-	Protect    []netip.Prefix
+	Protect    []netip.Prefix // who has no grant is denied
+	Observe    []netip.Prefix // passes untouched, and is looked at from aside
 	SSHPorts   []uint16
 	RDPPorts   []uint16
 	Other      string // "forward" or "drop"
@@ -77,7 +78,7 @@ type Alerts struct {
 // keys are all keys there are.
 var keys = []string{
 	"gate.name",
-	"intercept.interfaces", "intercept.protect", "intercept.ssh_ports", "intercept.rdp_ports",
+	"intercept.interfaces", "intercept.protect", "intercept.observe", "intercept.ssh_ports", "intercept.rdp_ports",
 	"intercept.other", "intercept.source", "intercept.on_stop",
 	"identity.tailscale",
 	"store.url",
@@ -155,14 +156,9 @@ func (d *document) intercept() *Intercept {
 		Source:     value(d, "intercept.source", "gateway", oneOf("gateway", "client")),
 		OnStop:     value(d, "intercept.on_stop", "block", oneOf("block", "open")),
 	}
-	for _, prefix := range value(d, "intercept.protect", nil, checkPrefixes) {
-		p, err := policy.ParsePrefix(prefix)
-		if err == nil {
-			i.Protect = append(i.Protect, p)
-		}
-	}
+	i.Protect, i.Observe = d.prefixes("intercept.protect"), d.prefixes("intercept.observe")
+	d.checkModes(i)
 	d.need("intercept.interfaces", `name the interfaces that people come from, such as ["tailscale0", "eth1"]`)
-	d.need("intercept.protect", `name the networks behind the gate, such as ["10.30.0.0/16"]`)
 	d.need("intercept.other", `choose "forward" (what people send to protected addresses on other ports than those of ssh and rdp passes as if there were no gate) or "drop" (it is refused)`)
 	d.checkPorts(i)
 	return i

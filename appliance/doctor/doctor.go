@@ -36,6 +36,8 @@ type Facts struct {
 type Gate struct {
 	Interfaces []string
 	Protect    []netip.Prefix
+	Observe    []netip.Prefix
+	Deaf       error // why nothing is learned of those
 	RDP        bool
 	Forward    bool // other = "forward"
 
@@ -109,6 +111,7 @@ func Examine(f Facts) []api.Check {
 		checks = append(checks, ok("rules", "not intercepting: this box is a tower"))
 	} else {
 		checks = append(checks, g.rules(), g.interfaces())
+		checks = append(checks, g.modes()...)
 		checks = append(checks, g.forwarding()...)
 		checks = append(checks, g.routes()...)
 		checks = append(checks, g.senders())
@@ -174,6 +177,25 @@ func (g *Gate) interfaces() api.Check {
 		return warning("interfaces", "ip link set "+down[0]+" up", "%s is down", strings.Join(down, ", "))
 	}
 	return ok("interfaces", "%s", strings.Join(g.Interfaces, ", "))
+}
+
+// modes remind of the networks that are not closed yet.
+func (g *Gate) modes() (checks []api.Check) {
+	if len(g.Observe) > 0 {
+		checks = append(checks, warning("observed", "inside observe report", "everybody reaches %s past the gate, unrecorded: move it from observe to protect in inside.toml when its servers and grants are known", list(g.Observe)))
+	}
+	if g.Deaf != nil {
+		checks = append(checks, warning("observing", "", "nothing is learned of %s: %v", list(g.Observe), g.Deaf))
+	}
+	return checks
+}
+
+func list(prefixes []netip.Prefix) string {
+	texts := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		texts[i] = p.String()
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (g *Gate) forwarding() (checks []api.Check) {

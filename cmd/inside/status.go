@@ -58,6 +58,14 @@ func (c *cli) printStatus(s api.Status, now time.Time) error {
 	if len(s.Maintained) > 0 {
 		line("maintained", "%s", strings.Join(s.Maintained, ", "))
 	}
+	for i, n := range s.Open[:min(len(s.Open), statusMost)] {
+		line(first(i, "NOT CLOSED"), "%s: %s", n.Prefix, map[string]string{
+			api.ModeObserve: "only observed, everybody passes unrecorded",
+		}[n.Mode])
+	}
+	if more := len(s.Open) - statusMost; more > 0 {
+		line(" ", "and %d more networks: inside doctor", more)
+	}
 	alerts := slices.DeleteFunc(slices.Clone(s.Alerts), func(a api.Alert) bool { return a.Kind == api.AlertGrantEnding })
 	for i, a := range alerts[:min(len(alerts), statusMost)] {
 		line(first(i, "alerts"), "%s  %s  %s: %s", a.Begin.Local().Format("15:04"), a.Kind, a.Object, a.Text)
