@@ -116,17 +116,27 @@ func (s *Store) missing(ctx context.Context, tx *sql.Tx, ms []migration) ([]migr
 	if err := tx.QueryRowContext(ctx, s.engine.hasSchema).Scan(&tables); err != nil || tables == 0 {
 		return ms, err
 	}
+	had, err := versions(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	return lacking(had, ms)
+}
+
+// versions are the migrations that a database has had, and their names.
+func versions(ctx context.Context, tx *sql.Tx) (map[int64]string, error) {
 	had := map[int64]string{}
-	err := each(ctx, tx, func(r row) error {
+	return had, each(ctx, tx, func(r row) error {
 		var version int64
 		var name string
 		err := r.Scan(&version, &name)
 		had[version] = name
 		return err
 	}, "SELECT version, name FROM schema_version")
-	if err != nil {
-		return nil, err
-	}
+}
+
+// lacking are the migrations that come after those a database has had.
+func lacking(had map[int64]string, ms []migration) ([]migration, error) {
 	newest := ms[len(ms)-1].version
 	for version := range had {
 		if version > newest {

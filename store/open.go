@@ -34,6 +34,19 @@ type engine struct {
 // Open opens the database and brings its schema up to date. url is the absolute
 // path of an SQLite file or postgres://….
 func Open(ctx context.Context, url string) (*Store, error) {
+	s, err := open(url)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.migrate(ctx); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// open opens a database as it is.
+func open(url string) (*Store, error) {
 	var e engine
 	var err error
 	switch {
@@ -49,12 +62,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{engine: e, changed: make(chan struct{})}
-	if err := s.migrate(ctx); err != nil {
-		_ = s.Close()
-		return nil, err
-	}
-	return s, nil
+	return &Store{engine: e, changed: make(chan struct{})}, nil
 }
 
 // Close closes the database. Calls that are running may fail.

@@ -43,6 +43,7 @@ type House interface {
 	Certificates
 	Doctor
 	Reloading
+	Backups
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

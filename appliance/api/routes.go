@@ -29,6 +29,7 @@ var routes = slices.Concat(
 	approvalRoutes,
 	doctorRoutes,
 	reloadRoutes,
+	backupRoutes,
 	graphicsRoutes,
 	rdpRoutes,
 	observedRoutes,

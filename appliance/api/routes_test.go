@@ -268,6 +268,7 @@ func calls() map[string]func(context.Context, House) error {
 			return bodies(h.VerifyAudit(ctx, AuditQuestion{true, "{}"}))
 		},
 		"Goroutines[]": func(ctx context.Context, h House) error { return bodies(h.Goroutines(ctx)) },
+		"Dump[]":       func(ctx context.Context, h House) error { return bodies(h.Dump(ctx)) },
 		"Reload[]":     func(ctx context.Context, h House) error { _, err := h.Reload(ctx); return err },
 		"Examine[{Servers:true}]": func(ctx context.Context, h House) error {
 			_, err := h.Examine(ctx, Examination{true})

@@ -219,6 +219,9 @@ func (s *stub) Examine(ctx context.Context, q Examination) ([]Check, error) {
 func (s *stub) Goroutines(ctx context.Context) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "Goroutines"))
 }
+func (s *stub) Dump(ctx context.Context) (io.ReadCloser, error) {
+	return s.stream(s.saw(ctx, "Dump"))
+}
 func (s *stub) Reload(ctx context.Context) (Reloaded, error) {
 	return Reloaded{}, s.saw(ctx, "Reload")
 }

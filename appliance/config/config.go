@@ -95,10 +95,11 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	return parse(path, text)
+	return Parse(path, text)
 }
 
-func parse(path string, text []byte) (Config, error) {
+// Parse is Load of a text that is to be that file.
+func Parse(path string, text []byte) (Config, error) {
 	d, err := newDocument(path, text)
 	if err != nil {
 		return Config{}, err

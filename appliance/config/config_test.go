@@ -304,7 +304,7 @@ func FuzzParse(f *testing.F) {
 		if len(text) > maxSize {
 			return
 		}
-		c, err := parse("inside.toml", text)
+		c, err := Parse("inside.toml", text)
 		if err != nil {
 			for _, line := range strings.Split(err.Error(), "\n") {
 				if !strings.HasPrefix(line, "inside.toml") {

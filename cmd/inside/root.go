@@ -81,6 +81,7 @@ gate is, INSIDE_TOKEN_FILE where the token is.
 		c.alertsCommand(), c.doctorCommand(),
 		c.auditCommand(),
 		c.doctorCommand(), c.setupCommand(), c.reloadCommand(), c.bugreportCommand(),
+		c.backupCommand(), c.restoreCommand(),
 		c.generateCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

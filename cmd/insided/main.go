@@ -25,6 +25,8 @@ func main() {
 	check := flag.Bool("check-config", false, "check the configuration and exit")
 	guard := flag.Bool("guard", false, "close the way as the configuration says, without serving anybody, and exit: for the boot")
 	cleanup := flag.Bool("cleanup", false, "remove the rules a stopped gate left behind, which opens the way, and exit")
+	restore := flag.String("restore", "", "put the backup in this `file` into place, on a gate that does not run and knows nothing, and exit")
+	broken := flag.Bool("accept-broken-record", false, "with --restore: also an audit trail in which something was changed or is missing")
 	flag.Parse()
 
 	var err error
@@ -35,6 +37,8 @@ func main() {
 		_, err = config.Load(*file)
 	case *guard:
 		err = closed(*file)
+	case *restore != "":
+		err = restored(*file, *restore, *broken)
 	default:
 		err = run(*file)
 	}
@@ -54,6 +58,23 @@ func closed(file string) error {
 		return nil
 	}
 	return err
+}
+
+// restored puts a backup into place. Ctrl-C leaves nothing of it.
+func restored(file, from string, broken bool) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	said, err := (&appliance.Restore{Config: file, Broken: broken}).From(ctx, f)
+	if err != nil {
+		return err
+	}
+	fmt.Println(said)
+	return nil
 }
 
 func run(file string) error {
