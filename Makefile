@@ -8,12 +8,17 @@ BINARIES := bin/insided bin/inside bin/inside-render
 STATICCHECK := $(GO) tool -modfile=packaging/tools/go.mod staticcheck
 BENCHSTAT := $(GO) tool -modfile=packaging/tools/go.mod benchstat
 
-.PHONY: build deb demo test vm-test lint race fuzz soak picture bench clean deps $(BINARIES)
+.PHONY: build web deb demo test vm-test lint race fuzz soak picture bench clean deps $(BINARIES)
 
 build: $(BINARIES)
 
 $(BINARIES):
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/$(@F)
+
+# The scripts of others that the pages load, by their lock file. The build needs
+# none of them: without, the pages have no players.
+web:
+	packaging/web
 
 # The Debian packages, in bin/.
 deb:
@@ -28,7 +33,7 @@ demo: deps build
 	packaging/dev/demo
 
 # Everything CI runs. A missing tool is a failure here, not a skip.
-test: deps lint race
+test: deps web lint race
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi

@@ -53,6 +53,7 @@ type Appliance struct {
 	live     *live
 	news     *Bus
 	bearers  *Bearers
+	signins  *Signins
 	doors    *doors
 	entries  map[policy.Protocol]proxy.Entry
 	gate     *netfilter.Gate // nil on a tower
@@ -119,6 +120,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	a.news = NewBus(a.clock.now)
 	a.overhearing = newOverhearing()
 	a.bearers = NewBearers(a.store, a.clock.now, a.log)
+	a.signins = NewSignins(a.store, a.clock.now, a.log)
 	a.doors = newDoors(func(from netip.Addr) {
 		a.log.Warn("turned away: too many connections that have not entered yet", "client", from)
 	})

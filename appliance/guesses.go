@@ -1,6 +1,8 @@
 package appliance
 
 import (
+	"cmp"
+	"maps"
 	"sync"
 	"time"
 )
@@ -14,9 +16,15 @@ const (
 	guessRegained = time.Minute // one
 )
 
-// guesses counts the wrong passwords for each credential. There are not more of
-// them than an admin has stored.
+// sweepAbove is how many may be remembered that nobody guesses at any more.
+const sweepAbove = 1000
+
+// guesses counts the wrong passwords for each credential, or for each name or
+// place of admins who sign in.
 type guesses struct {
+	most     int           // at once; 0: guessesAtOnce
+	regained time.Duration // one; 0: guessRegained
+
 	mu   sync.Mutex
 	left map[string]guessesLeft
 }
@@ -30,13 +38,17 @@ type guessesLeft struct {
 func (g *guesses) guess(credential string, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	most, each := cmp.Or(g.most, guessesAtOnce), cmp.Or(g.regained, guessRegained)
+	if len(g.left) > sweepAbove {
+		maps.DeleteFunc(g.left, func(_ string, l guessesLeft) bool { return l.n+int(now.Sub(l.since)/each) >= most })
+	}
 	had, known := g.left[credential]
 	if !known {
-		had = guessesLeft{guessesAtOnce, now}
+		had = guessesLeft{most, now}
 	}
-	if regained := int(now.Sub(had.since) / guessRegained); regained > 0 {
-		had.n = min(had.n+regained, guessesAtOnce)
-		had.since = had.since.Add(time.Duration(regained) * guessRegained)
+	if regained := int(now.Sub(had.since) / each); regained > 0 {
+		had.n = min(had.n+regained, most)
+		had.since = had.since.Add(time.Duration(regained) * each)
 	}
 	if had.n == 0 {
 		return false

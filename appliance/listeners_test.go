@@ -37,7 +37,7 @@ func openPort(t *testing.T) (h *House, b *Bearers, addr, token string, ctx conte
 	serving, stop := context.WithCancel(context.Background())
 	var server sync.WaitGroup
 	server.Go(func() {
-		if err := api.ServeTCP(serving, l, h, b, nil); err != nil {
+		if err := api.ServeTCP(serving, l, h, b, nil, nil); err != nil {
 			t.Error(err)
 		}
 	})

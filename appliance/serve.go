@@ -14,6 +14,7 @@ import (
 
 	"github.com/pawelmojski/inside/appliance/api"
 	"github.com/pawelmojski/inside/appliance/config"
+	pages "github.com/pawelmojski/inside/appliance/web"
 )
 
 // serveAPI opens the socket the inside command talks to and serves it until
@@ -82,7 +83,7 @@ func (a *Appliance) serveTokensAt(ctx context.Context, house *House, at config.A
 		return err
 	}
 	a.log.Info("api serves tokens", "listen", l.Addr().String())
-	return api.ServeTCP(ctx, l, house, a.bearers, at.Names)
+	return api.ServeTCP(ctx, l, house, a.bearers, at.Names, pages.New(ctx, api.NewLocalClient(ctx, house), a.signins))
 }
 
 // house is what the API is answered by.

@@ -33,9 +33,19 @@ const tokenActor = "token:"
 func (t Token) Actor() string { return tokenActor + t.Name }
 
 // maker is the admin who is behind a name. A token counts as who made it, also
-// where that was a token: whoever holds several names is one pair of eyes.
+// where that was a token, and an admin of the pages as who set their password,
+// until they have chosen one themselves: whoever holds several names is one
+// pair of eyes.
 func maker(ctx context.Context, tx *sql.Tx, by string) (string, error) {
 	for {
+		if name, is := strings.CutPrefix(by, adminActor); is {
+			set, err := one(ctx, tx, text, refuse(ErrNotFound, "there is no admin %.80q", name), "SELECT password_by FROM admins WHERE name = $1", name)
+			if err != nil || set == by {
+				return by, err
+			}
+			by = set
+			continue
+		}
 		name, is := strings.CutPrefix(by, tokenActor)
 		if !is {
 			return by, nil

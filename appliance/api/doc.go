@@ -26,6 +26,7 @@ type House interface {
 	Persons
 	Servers
 	Tokens
+	Admins
 	HostKeys
 	Groups
 	Grants

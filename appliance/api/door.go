@@ -16,6 +16,8 @@ type door struct {
 	turnAway func(r *http.Request) *Problem
 	// who says who asks, or why that cannot be said.
 	who func(r *http.Request) (Actor, *Problem)
+	// pages are shown to browsers; nil where there are none.
+	pages Pages
 	// fades is set where who somebody is can end: then streams ask again.
 	fades bool
 }
@@ -31,6 +33,10 @@ func (d door) guard(next http.Handler) http.Handler {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 		if p := d.turnAway(r); p != nil {
+			if d.pages != nil && isPage(r.URL.Path) {
+				d.pages.Refuse(w, r, p)
+				return
+			}
 			p.write(w, r)
 			return
 		}

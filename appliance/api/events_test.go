@@ -175,7 +175,7 @@ func TestStreamsSayThatTheDaemonStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
-		served <- ServeTCP(ctx, l, &stub{body: body}, keyring{token: Actor{"token:t", Operator}}, nil)
+		served <- ServeTCP(ctx, l, &stub{body: body}, keyring{token: Actor{"token:t", Operator}}, nil, nil)
 	}()
 	r := follow(t, l.Addr().String(), token, "/api/v1/sessions/abcd/recordings/0/live")
 	cancel()
@@ -266,7 +266,7 @@ func TestAStreamEndsWithinASecondOfItsToken(t *testing.T) {
 		body, w := newTrickle()
 		defer w.Close()
 		l := newPipes()
-		d := tokenDoor(netip.MustParseAddrPort("127.0.0.1:5000"), nil, keys)
+		d := tokenDoor(netip.MustParseAddrPort("127.0.0.1:5000"), nil, keys, nil)
 		server := newServer(context.Background(), &stub{body: body}, d, func(net.Conn) Actor { return Actor{} })
 		go server.Serve(l)
 		defer server.Close()

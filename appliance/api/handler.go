@@ -67,7 +67,13 @@ func newHandler(closing context.Context, h House, d door) http.Handler {
 	for _, rt := range vitalRoutes {
 		mux.Handle(rt.method+" "+rt.path, rt.handler(closing, h, d))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { nothingHere(mux, w, r) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if d.pages != nil && isPage(r.URL.Path) {
+			d.pages.ServeHTTP(w, r)
+			return
+		}
+		nothingHere(mux, w, r)
+	})
 	return counted(h, d.guard(mux))
 }
 

@@ -14,6 +14,7 @@ var routes = slices.Concat(
 	serverRoutes,
 	specRoutes,
 	tokenRoutes,
+	adminRoutes,
 	eventRoutes,
 	groupRoutes(ServerGroup, "/groups"),
 	groupRoutes(PersonGroup, "/person-groups"),

@@ -132,6 +132,20 @@ func calls() map[string]func(context.Context, House) error {
 			_, err := h.Maintain(ctx, "x", NewMaintenance{Version: 2, In: "30m", Exempt: []string{"a", "b"}, Reason: "r"})
 			return err
 		},
+		"Admins[]": func(ctx context.Context, h House) error { _, err := h.Admins(ctx); return err },
+		"AddAdmin[{Name:x Role:viewer Password:[redacted]} p]": func(ctx context.Context, h House) error {
+			_, err := h.AddAdmin(ctx, NewNamedAdmin{"x", Viewer, Secret("p")})
+			return err
+		},
+		"SetAdmin[" + awkward + " {Role:viewer Disabled:true}]": func(ctx context.Context, h House) error {
+			_, err := h.SetAdmin(ctx, awkward, AdminChange{Viewer, true})
+			return err
+		},
+		"SetAdminPassword[x {Password:[redacted]} p]": func(ctx context.Context, h House) error {
+			_, err := h.SetAdminPassword(ctx, "x", NewPassword{Secret("p")})
+			return err
+		},
+		"RemoveAdmin[x]":     func(ctx context.Context, h House) error { _, err := h.RemoveAdmin(ctx, "x"); return err },
 		"Tokens[{All:true}]": func(ctx context.Context, h House) error { _, err := h.Tokens(ctx, TokenFilter{true}); return err },
 		"CreateToken[{Name:x Role:viewer Expires:30d}]": func(ctx context.Context, h House) error {
 			_, err := h.CreateToken(ctx, NewToken{"x", Viewer, "30d"})

@@ -87,6 +87,21 @@ func (s *stub) Maintain(ctx context.Context, name string, m NewMaintenance) (Ser
 	return Server{}, s.saw(ctx, "Maintain", name, m)
 }
 
+func (s *stub) Admins(ctx context.Context) ([]NamedAdmin, error) {
+	return []NamedAdmin{}, s.saw(ctx, "Admins")
+}
+func (s *stub) AddAdmin(ctx context.Context, a NewNamedAdmin) (NamedAdmin, error) {
+	return NamedAdmin{}, s.saw(ctx, "AddAdmin", a, string(a.Password))
+}
+func (s *stub) SetAdmin(ctx context.Context, name string, c AdminChange) (NamedAdmin, error) {
+	return NamedAdmin{}, s.saw(ctx, "SetAdmin", name, c)
+}
+func (s *stub) SetAdminPassword(ctx context.Context, name string, p NewPassword) (NamedAdmin, error) {
+	return NamedAdmin{}, s.saw(ctx, "SetAdminPassword", name, p, string(p.Password))
+}
+func (s *stub) RemoveAdmin(ctx context.Context, name string) (NamedAdmin, error) {
+	return NamedAdmin{}, s.saw(ctx, "RemoveAdmin", name)
+}
 func (s *stub) Tokens(ctx context.Context, f TokenFilter) ([]Token, error) {
 	return []Token{}, s.saw(ctx, "Tokens", f)
 }

@@ -34,16 +34,17 @@ func ListenTCP(ctx context.Context, address string) (net.Listener, error) {
 	return &crowd{Listener: l, from: map[netip.Addr]int{}}, nil
 }
 
-// ServeTCP answers on a listener made by ListenTCP, to whoever sends a token,
-// until ctx ends. names are the hosts that requests may name besides the
-// address itself.
-func ServeTCP(ctx context.Context, l net.Listener, h House, b Bearers, names []string) error {
+// ServeTCP answers on a listener made by ListenTCP, to whoever sends a token or
+// is signed in on the pages, until ctx ends. names are the hosts that requests
+// may name besides the address itself; without pages (nil) there is the API
+// only.
+func ServeTCP(ctx context.Context, l net.Listener, h House, b Bearers, names []string, pages Pages) error {
 	at, err := netip.ParseAddrPort(l.Addr().String())
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
 	nobody := func(net.Conn) Actor { return Actor{} }
-	return serveDoor(ctx, l, h, tokenDoor(at, names, b), nobody)
+	return serveDoor(ctx, l, h, tokenDoor(at, names, b, pages), nobody)
 }
 
 // A crowd is a listener that lets only so many in at a time.

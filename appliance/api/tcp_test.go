@@ -24,7 +24,7 @@ func open(t *testing.T, h House, b Bearers, names ...string) (addr string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- ServeTCP(ctx, l, h, b, names) }()
+	go func() { served <- ServeTCP(ctx, l, h, b, names, nil) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {

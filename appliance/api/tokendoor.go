@@ -47,24 +47,31 @@ func IsToken(s string) bool {
 
 // tokenDoor is the port for tokens. names are hosts the gate is known by,
 // besides the loopback address it listens on: those of a reverse proxy.
-func tokenDoor(listen netip.AddrPort, names []string, b Bearers) door {
+func tokenDoor(listen netip.AddrPort, names []string, b Bearers, pages Pages) door {
 	hosts := loopbackHosts(listen)
 	foreign := http.NewCrossOriginProtection()
 	failed := &failures{since: time.Now()}
 	return door{
 		fades: true,
+		pages: pages,
 		turnAway: func(r *http.Request) *Problem {
 			if !slices.Contains(hosts, strings.ToLower(r.Host)) && !named(names, r.Host) {
 				return NewProblem(CodeMisdirected, fmt.Sprintf("this is not %.80q", r.Host), "a reverse proxy's name goes into [api] names of inside.toml")
 			}
 			// What CrossOriginProtection lets pass, since it changes nothing:
 			// no page of another site has anything to read here either.
-			if site := r.Header.Get("Sec-Fetch-Site"); foreign.Check(r) != nil || site == "cross-site" || site == "same-site" {
+			// But for a link to a page, which shows itself and answers nobody.
+			site := r.Header.Get("Sec-Fetch-Site")
+			followed := pages != nil && isPage(r.URL.Path) && isSafe(r.Method) && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+			if foreign.Check(r) != nil || (site == "cross-site" || site == "same-site") && !followed {
 				return NewProblem(CodeForbidden, "requests made by pages of other sites are refused", "")
 			}
 			return nil
 		},
 		who: func(r *http.Request) (Actor, *Problem) {
+			if secret := Signin(r); pages != nil && secret != "" && r.Header.Get("Authorization") == "" {
+				return signed(r, pages, secret)
+			}
 			a, p := bearer(r, b)
 			if p != nil && failed.tooMany(peerAddress(r)) {
 				p = NewProblem(CodeTooMany, "too many requests with a wrong token", "a good token is still answered")
@@ -86,6 +93,18 @@ func bearer(r *http.Request, b Bearers) (Actor, *Problem) {
 		return Actor{}, NewProblem(CodeUnknown, "the request has no token in it that could be one of this gate", hint)
 	}
 	a, err := b.Bearer(token)
+	if err != nil {
+		return Actor{}, asProblem(err)
+	}
+	return a, nil
+}
+
+// signed asks who is signed in. What changes something must come from a page.
+func signed(r *http.Request, pages Pages, secret string) (Actor, *Problem) {
+	if !FromOwnPage(r) {
+		return Actor{}, NewProblem(CodeForbidden, "only the pages of this gate change something for who is signed in on them", "a program sends Authorization: Bearer ins_…; inside token create makes a token")
+	}
+	a, err := pages.Signed(r.Context(), secret)
 	if err != nil {
 		return Actor{}, asProblem(err)
 	}

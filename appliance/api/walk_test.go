@@ -56,7 +56,7 @@ func TestEveryRouteAnswersWhoMayAskAndNobodyElse(t *testing.T) {
 	}
 	house := new(stub)
 	doors := map[bool]http.Handler{
-		true:  newHandler(t.Context(), house, tokenDoor(netip.MustParseAddrPort("127.0.0.1:5000"), nil, keys)),
+		true:  newHandler(t.Context(), house, tokenDoor(netip.MustParseAddrPort("127.0.0.1:5000"), nil, keys, nil)),
 		false: newHandler(t.Context(), house, socketDoor),
 	}
 	calls := 0

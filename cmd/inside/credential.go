@@ -104,14 +104,19 @@ func servesFor(person, login, server string) string {
 
 // readPassword reads one line, from a terminal without showing it.
 func readPassword(in io.Reader, out io.Writer) ([]byte, error) {
-	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if isTerminal(in) {
 		fmt.Fprint(out, "Password: ")
 		defer fmt.Fprintln(out)
-		return term.ReadPassword(int(f.Fd()))
+		return term.ReadPassword(int(in.(*os.File).Fd()))
 	}
 	text, err := io.ReadAll(io.LimitReader(in, longestFile+1))
 	text = bytes.TrimSuffix(text, []byte("\n"))
 	return bytes.TrimSuffix(text, []byte("\r")), err
+}
+
+func isTerminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // readKey reads a private key and takes its passphrase off.

@@ -75,7 +75,7 @@ gate is, INSIDE_TOKEN_FILE where the token is.
 	root.AddCommand(
 		c.personCommand(), c.serverCommand(), c.groupCommand(api.ServerGroup), c.groupCommand(api.PersonGroup),
 		c.grantCommand(), c.templateCommand(), c.staysCommand(), c.stayCommand(), c.sessionsCommand(), c.sessionCommand(),
-		c.tokenCommand(), c.eventsCommand(),
+		c.adminCommand(), c.tokenCommand(), c.eventsCommand(),
 		c.entriesCommand(), c.searchCommand(), c.exportCommand(), c.explainCommand(), c.watchCommand(), c.playCommand(), c.statusCommand(), c.observeCommand(),
 		c.credentialCommand(), c.caCommand(),
 		c.alertsCommand(), c.doctorCommand(),

@@ -117,7 +117,7 @@ func (g *standIn) serve(t *testing.T) {
 		}
 	})
 	served.Go(func() {
-		if err := api.ServeTCP(ctx, port, house, g.bearers, nil); err != nil {
+		if err := api.ServeTCP(ctx, port, house, g.bearers, nil, nil); err != nil {
 			t.Errorf("api: %v", err)
 		}
 	})
