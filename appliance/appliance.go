@@ -31,6 +31,7 @@ type Appliance struct {
 	log      *slog.Logger
 	clock    moments
 	started  time.Time
+	life     context.Context // of the process
 
 	store    *store.Store
 	book     atomic.Pointer[policy.Book]
@@ -57,17 +58,27 @@ type Appliance struct {
 	doors    *doors
 	entries  map[policy.Protocol]proxy.Entry
 	gate     *netfilter.Gate // nil on a tower
+	socket   net.Listener    // of the API
 
 	tailscale *tailscale.Daemon
 
 	overhearing *overhearing
 
 	flows sync.WaitGroup
+
+	before     *Before // nil: nobody served before, or has ended
+	program    string  // what an upgrade starts
+	upgrading  sync.Mutex
+	retire     func()                    // ends what one process only does
+	handed     chan struct{}             // closed when a successor has taken over
+	successor  atomic.Pointer[successor] // nil: this process serves
+	drainUntil atomic.Pointer[time.Time] // and from then on, until when it goes on
 }
 
 // New opens what the appliance stands on: database, recordings and keys. No
-// rule is installed and nobody let in before Run.
-func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, error) {
+// rule is installed and nobody let in before Run. before is the process it takes
+// over from, if there is one.
+func New(ctx context.Context, cfg config.Config, before *Before, log *slog.Logger) (*Appliance, error) {
 	url := cfg.Store.URL
 	if url == "" {
 		url = filepath.Join(cfg.Paths.State, "inside.db")
@@ -79,7 +90,7 @@ func New(ctx context.Context, cfg config.Config, log *slog.Logger) (*Appliance, 
 	if err != nil {
 		return nil, err
 	}
-	a := &Appliance{cfg: cfg, settings: newSettings(cfg), log: log, clock: newMoments(), started: time.Now(), store: s, metrics: NewMetrics(), turned: make(chan struct{}, 1), tailscale: tailscale.NewDaemon(tailscale.Socket)}
+	a := &Appliance{cfg: cfg, settings: newSettings(cfg), log: log, clock: newMoments(before.behind()), started: time.Now(), store: s, metrics: NewMetrics(), turned: make(chan struct{}, 1), tailscale: tailscale.NewDaemon(tailscale.Socket), before: before, handed: make(chan struct{})}
 	if err := a.furnish(ctx); err != nil {
 		s.Close()
 		return nil, err
@@ -135,10 +146,22 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if err := a.refresh(ctx); err != nil {
 		return err
 	}
-	// Before what a crash left open is closed: how it ended may be in there.
-	if err := a.ledger.open(ctx, filepath.Join(a.cfg.Paths.State, "spool"), a.cfg.Gate.Name); err != nil {
+	if err := a.before.checkRevision(a.book.Load().Facts().Revision); err != nil {
 		return err
 	}
+	// Before what a crash left open is closed: how it ended may be in there.
+	if err := a.openLedger(ctx); err != nil {
+		return err
+	}
+	if a.before == nil { // else nothing was left: what is open, is
+		if err := a.closeOrphans(ctx); err != nil {
+			return err
+		}
+	}
+	return a.live.resume(ctx)
+}
+
+func (a *Appliance) closeOrphans(ctx context.Context) error {
 	orphans, err := a.store.CloseOrphans(ctx, a.cfg.Gate.Name, a.clock.now())
 	if err != nil {
 		return err
@@ -149,11 +172,12 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	if err != nil {
 		a.log.Error("recordings of a crashed gate not all recovered", "error", err)
 	}
-	return a.live.resume(ctx)
+	return nil
 }
 
-// Run intercepts and serves until ctx ends, then tells everybody and stops.
-// ready is called when people can enter.
+// Run intercepts and serves until ctx ends, then tells everybody and stops; or
+// until a successor has taken over and everybody here has left. ready is called
+// when people can enter.
 func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	defer a.store.Close()
 	var keepers sync.WaitGroup
@@ -164,36 +188,36 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	defer closeHouse(policy.GateShutdown)
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
+	a.life = ctx
 
 	keepers.Go(func() {
 		a.ledger.run(writing)
-		a.lastRound()
-	})
-	keepers.Go(func() { a.notary.Run(writing) })
-	keepers.Go(func() { a.follow(ctx) })
-	keepers.Go(func() { a.renders.Run(ctx) })
-	keepers.Go(func() { a.removals.Run(ctx) })
-	keepers.Go(func() { a.keepTime(ctx) })
-	keepers.Go(func() { a.keepRenewing(ctx) })
-	keepers.Go(func() { a.keepAsking(ctx) })
-	keepers.Go(func() { a.lookOut(ctx) })
-	keepers.Go(func() { a.tellWebhook(ctx) })
-	if a.cfg.Intercept != nil {
-		if err := a.intercept(ctx, flowing, stop, &keepers); err != nil {
-			return err
+		if a.successor.Load() == nil {
+			a.lastRound()
 		}
-		defer a.gate.Close(false) // what follows may fail; the keepers wait for it
-	}
-	socket, err := a.serveAPI(ctx, stop, &keepers)
-	if err != nil {
+	})
+	keepers.Go(func() { a.follow(ctx) })
+	keepers.Go(func() { a.keepTime(ctx) })
+	keepers.Go(func() { a.keepAsking(ctx) })
+	keepers.Go(func() { a.mind(ctx) })
+	if err := a.takeOver(ctx); err != nil {
 		return err
 	}
-	defer socket.Close()
-	keepers.Go(func() { a.report(ctx) })
+	defer a.before.end(lagging)
+	if a.gate != nil {
+		defer a.gate.Close(false) // what follows may fail; the keepers wait for it
+	}
+	defer a.socket.Close()
+	a.serve(ctx, flowing, writing, stop, &keepers)
 	ready()
-	<-ctx.Done()
+	select {
+	case <-ctx.Done():
+	case <-a.handed:
+		return a.drain(ctx, closeHouse)
+	}
 	a.log.Info("stopping", "sessions", len(a.live.Sessions()))
 	closeHouse(policy.GateShutdown)
+	var err error
 	if a.gate != nil {
 		c, _ := a.settings.now()
 		err = a.gate.Close(c.Intercept.OnStop == "open")
@@ -205,10 +229,49 @@ func (a *Appliance) Run(ctx context.Context, ready func()) error {
 	return err
 }
 
-// intercept installs the rules and opens the doors.
-func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelCauseFunc, keepers *sync.WaitGroup) error {
+// takeOver takes what people and admins come by: from the process before, which
+// no longer serves when it returns, or else from nobody. When it fails, the
+// process before has lost nothing.
+func (a *Appliance) takeOver(ctx context.Context) (err error) {
+	if err := a.before.rest(); err != nil {
+		return err
+	}
+	if a.cfg.Intercept != nil {
+		if err := a.intercept(ctx); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if err != nil && a.gate != nil {
+			err = errors.Join(err, a.gate.Close(false))
+		}
+	}()
+	if a.before == nil {
+		a.socket, err = api.Listen(filepath.Join(a.cfg.Paths.Run, "inside.sock"))
+		return err
+	}
+	if a.socket, err = api.Inherit(a.before.sockets[apiSocket], a.before.sockets[apiLock]); err != nil {
+		return err
+	}
+	drain, err := policy.ParseDuration(a.cfg.Upgrade.MaxDrain)
+	if err == nil {
+		err = a.before.serve(drain)
+	}
+	if err != nil {
+		api.LeaveIt(a.socket)
+		a.socket.Close()
+	}
+	return err
+}
+
+// intercept installs the rules and listens.
+func (a *Appliance) intercept(ctx context.Context) error {
 	rules := rulesOf(a.cfg.Intercept)
-	gate, err := netfilter.Open(ctx, rules, inherited(a.log), a.log, func(what string) {
+	held := inherited(a.log)
+	if a.before != nil {
+		held = a.before.listeners()
+	}
+	gate, err := netfilter.Open(ctx, rules, held, a.log, func(what string) {
 		a.log.Warn("rules repaired", "what", what)
 		a.metrics.repaired.Inc()
 		a.lookout.repaired(what, a.clock.now())
@@ -221,17 +284,83 @@ func (a *Appliance) intercept(ctx, flowing context.Context, stop context.CancelC
 		return errors.Join(err, gate.Close(false))
 	}
 	a.gate = gate
-	if err := entrust(gate); err != nil {
-		a.log.Warn("the service manager does not hold the listeners: a restart refuses who comes meanwhile", "error", err)
+	return nil
+}
+
+// serve begins what one process only does: it lets people in, answers the API,
+// signs the record, removes what is old, looks out. It ends with ctx, or when a
+// successor takes over (a.retire).
+func (a *Appliance) serve(ctx, flowing, writing context.Context, stop context.CancelCauseFunc, keepers *sync.WaitGroup) {
+	ctx, retire := context.WithCancel(ctx)
+	sealing, stopSealing := context.WithCancel(writing)
+	var front sync.WaitGroup
+	a.retire = func() {
+		api.LeaveIt(a.socket)
+		if a.gate != nil {
+			a.gate.Retire()
+		}
+		retire()
+		stopSealing()
+		ended := make(chan struct{})
+		go func() {
+			front.Wait()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(retiring):
+			a.log.Error("not everything that the successor does now has ended here")
+		}
 	}
-	keepers.Go(func() { a.observe(ctx) })
-	for _, e := range rules.Entries {
-		keepers.Go(func() {
-			if err := a.accept(flowing, gate.Listener(e.Name), policy.Protocol(e.Name)); err != nil {
-				stop(fmt.Errorf("entry %s: %w", e.Name, err))
-			}
-		})
+	keepers.Go(front.Wait)
+	context.AfterFunc(writing, stopSealing)
+	front.Go(func() { a.notary.Run(sealing) })
+	front.Go(func() { a.renders.Run(ctx) })
+	front.Go(func() { a.removals.Run(ctx) })
+	front.Go(func() { a.keepRenewing(ctx) })
+	front.Go(func() { a.lookOut(ctx) })
+	front.Go(func() { a.tellWebhook(ctx) })
+	front.Go(func() { a.report(ctx) })
+	if a.gate != nil {
+		if err := entrust(a.gate); err != nil {
+			a.log.Warn("the service manager does not hold the listeners: a restart refuses who comes meanwhile", "error", err)
+		}
+		front.Go(func() { a.observe(ctx) })
+		for _, e := range a.gate.Config().Entries {
+			front.Go(func() {
+				if err := a.accept(flowing, a.gate.Listener(e.Name), policy.Protocol(e.Name)); err != nil {
+					stop(fmt.Errorf("entry %s: %w", e.Name, err))
+				}
+			})
+		}
 	}
+	a.serveAPI(ctx, stop, keepers)
+}
+
+// drain goes on with whom this process has, until the last has left, they must,
+// or the successor ends.
+func (a *Appliance) drain(ctx context.Context, closeHouse context.CancelCauseFunc) error {
+	s := a.successor.Load()
+	left := make(chan struct{})
+	go func() {
+		a.flows.Wait()
+		if a.before != nil {
+			<-a.before.gone
+		}
+		close(left)
+	}()
+	why := policy.GateShutdown
+	select {
+	case <-left:
+	case <-ctx.Done():
+	case <-s.gone:
+	case <-s.told:
+	case <-time.After(a.drainsUntil().Sub(a.clock.now())):
+		why = policy.GateUpgraded
+	}
+	closeHouse(why)
+	a.flows.Wait()
+	a.log.Info("drained", "cause", string(why))
 	return nil
 }
 
@@ -254,6 +383,7 @@ func (a *Appliance) refresh(ctx context.Context) error {
 	a.metrics.bookBuild.Set(time.Since(began).Seconds())
 	a.live.reconsider()
 	revision := book.Facts().Revision
+	a.before.catch(revision)
 	a.news.Tell(api.NewsFacts, api.Facts{Revision: revision})
 	return a.bearers.Read(ctx, revision)
 }

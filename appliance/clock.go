@@ -39,7 +39,7 @@ func (a *Appliance) keepTime(ctx context.Context) {
 			a.log.Info("the clock was set", "now", time.Now())
 		case <-again.C:
 		}
-		if behind := a.clock.behind(); behind > aStep && behind-told > aStep {
+		if behind := a.clock.behind(); behind > aStep && behind-told > aStep && a.successor.Load() == nil {
 			told = behind
 			a.log.Error("the clock was set back: for decisions time goes on as if it had not been; restart insided when the clock is right", "by", behind)
 			a.ledger.audit("gate:"+a.cfg.Gate.Name, "clock.set-back", "gate "+a.cfg.Gate.Name, "by "+behind.Round(time.Millisecond).String())

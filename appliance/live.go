@@ -2,6 +2,7 @@ package appliance
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -132,6 +133,9 @@ func (l *live) EndStay(id policy.StayID, why policy.EndCause) {
 		}
 	}
 	l.mu.Unlock()
+	if why == policy.AdminEnded {
+		l.house.before.endStay(id, why)
+	}
 	for _, v := range resting {
 		if why == policy.AdminEnded {
 			v.end(why)
@@ -155,14 +159,7 @@ func (v *visit) stay() policy.StayID {
 // present reports whether this gate carries a session of the stay, other than
 // one.
 func (l *live) present(id policy.StayID, but policy.SessionID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for session, v := range l.sessions {
-		if session != but && v.stay() == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(l.all(), func(s CarriedBy) bool { return s.ID != but && s.Stay == id })
 }
 
 // isOpen reports whether a stay has not ended, as far as this gate knows.
@@ -179,39 +176,51 @@ func (l *live) EndSession(id policy.SessionID, why policy.EndCause) bool {
 	l.mu.Unlock()
 	if ok {
 		v.end(why)
+		return true
 	}
-	return ok
+	return l.house.before.endSession(id, why)
 }
 
-// count is how many sessions this gate carries, and how many persons are
-// inside.
-func (l *live) count() (sessions, inside int) {
+// inside is how many persons are inside.
+func (l *live) inside() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	persons := map[policy.PersonID]bool{}
 	for _, stay := range l.stays {
 		persons[stay.person] = true
 	}
-	return len(l.sessions), len(persons)
+	return len(persons)
 }
 
-// Sessions are those this gate carries right now.
-func (l *live) Sessions() map[policy.SessionID]Traffic {
+// own are the sessions this process carries.
+func (l *live) own() []CarriedBy {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	sessions := make(map[policy.SessionID]Traffic, len(l.sessions))
+	sessions := make([]CarriedBy, 0, len(l.sessions))
 	for id, v := range l.sessions {
-		sessions[id] = v.traffic()
+		sessions = append(sessions, CarriedBy{ID: id, Stay: v.stay(), Protocol: v.flow.Protocol, Traffic: v.traffic()})
+	}
+	return sessions
+}
+
+// all are the sessions this gate carries right now: in this process and in the
+// one before it.
+func (l *live) all() []CarriedBy { return append(l.own(), l.house.before.carried().Sessions...) }
+
+// Sessions implements Live.
+func (l *live) Sessions() map[policy.SessionID]Traffic {
+	all := l.all()
+	sessions := make(map[policy.SessionID]Traffic, len(all))
+	for _, s := range all {
+		sessions[s.ID] = s.Traffic
 	}
 	return sessions
 }
 
 // carried is how many sessions of a protocol this gate carries.
 func (l *live) carried(p policy.Protocol) (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, v := range l.sessions {
-		if v.flow.Protocol == p {
+	for _, s := range l.all() {
+		if s.Protocol == p {
 			n++
 		}
 	}

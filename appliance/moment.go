@@ -19,9 +19,12 @@ type moments struct {
 	ahead *atomic.Int64 // how far the wall clock has stepped forward since, at most
 }
 
-func newMoments() moments {
+// newMoments begins with a time that is so far ahead of the wall clock.
+func newMoments(ahead time.Duration) moments {
 	start := time.Now()
-	return moments{base: start.Round(0), start: start, ahead: new(atomic.Int64)}
+	m := moments{base: start.Round(0), start: start, ahead: new(atomic.Int64)}
+	m.ahead.Store(int64(ahead))
+	return m
 }
 
 func (m moments) now() time.Time {

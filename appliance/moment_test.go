@@ -23,7 +23,7 @@ func TestAClockSetBackNeverLengthensAGrant(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for _, by := range []time.Duration{time.Second, time.Hour, year} {
 		// Back, and forward again, and back beyond.
-		got := newMoments().told(
+		got := newMoments(0).told(
 			step{time.Minute, time.Minute}, step{2*time.Minute - by, 2 * time.Minute},
 			step{3 * time.Minute, 3 * time.Minute}, step{4*time.Minute - 2*by, 4 * time.Minute})
 		for i, told := range got {
@@ -32,7 +32,7 @@ func TestAClockSetBackNeverLengthensAGrant(t *testing.T) {
 			}
 		}
 		// Forward, a grant is given, and back.
-		got = newMoments().told(step{time.Minute + by, time.Minute}, step{time.Hour, time.Hour}, step{2*time.Hour + 2*by, 2 * time.Hour}, step{3 * time.Hour, 3 * time.Hour})
+		got = newMoments(0).told(step{time.Minute + by, time.Minute}, step{time.Hour, time.Hour}, step{2*time.Hour + 2*by, 2 * time.Hour}, step{3 * time.Hour, 3 * time.Hour})
 		for i, want := range []time.Duration{time.Minute + by, time.Hour + by, 2*time.Hour + 2*by, 3*time.Hour + 2*by} {
 			if got[i] != want {
 				t.Errorf("set forward by %s and back: told %s, want %s", by, got[i], want)
@@ -47,7 +47,7 @@ func TestAClockSetBackNeverLengthensAGrant(t *testing.T) {
 // lasts beyond its end on that one.
 func TestTheTimeToldNeverGoesBack(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := newMoments()
+		m := newMoments(0)
 		var passed, told time.Duration
 		for range rapid.IntRange(1, 50).Draw(t, "steps") {
 			more := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "passed"))

@@ -46,6 +46,10 @@ func (s *settings) set(c config.Config) {
 // Reloads says where the configuration is read again.
 func (a *Appliance) Reloads(read func() (config.Config, error)) { a.settings.read = read }
 
+// Upgrades says which program an upgrade starts: the one that is installed where
+// this one was.
+func (a *Appliance) Upgrades(program string) { a.program = program }
+
 // Hangup reads the configuration again because of a signal.
 func (a *Appliance) Hangup(ctx context.Context) {
 	if _, err := a.reload(ctx, a.itself()); err != nil {
@@ -164,7 +168,8 @@ func values(c config.Config) map[string]string {
 		"gate.name": c.Gate.Name, "identity.tailscale": fmt.Sprint(c.Identity.Tailscale), "store.url": c.Store.URL, "paths.state": c.Paths.State, "paths.run": c.Paths.Run,
 		"recordings.keep": c.Recordings.Keep, "recordings.min_free": fmt.Sprint(c.Recordings.MinFree),
 		"api.listen": c.API.Listen, "api.names": fmt.Sprint(c.API.Names),
-		"alerts.webhook": c.Alerts.Webhook, "alerts.webhook_token_file": c.Alerts.WebhookTokenFile,
+		"upgrade.max_drain": c.Upgrade.MaxDrain,
+		"alerts.webhook":    c.Alerts.Webhook, "alerts.webhook_token_file": c.Alerts.WebhookTokenFile,
 	}
 	if i := c.Intercept; i != nil {
 		v["intercept.interfaces"], v["intercept.protect"] = fmt.Sprint(i.Interfaces), fmt.Sprint(i.Protect)

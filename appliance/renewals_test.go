@@ -94,7 +94,7 @@ func tower(t *testing.T) (a *Appliance, dir string) {
 	a, err := New(t.Context(), config.Config{
 		Gate: config.Gate{Name: "gate-1"}, Paths: config.Paths{State: dir + "/state", Run: dir + "/run"},
 		Recordings: config.Recordings{Keep: config.Forever},
-	}, slog.New(slog.DiscardHandler))
+	}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +220,7 @@ func BenchmarkRenewalsLook(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a := &Appliance{clock: newMoments()}
+	a := &Appliance{clock: newMoments(0)}
 	a.book.Store(book)
 	for b.Loop() {
 		if err := a.renew(b.Context()); err != nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -17,22 +15,17 @@ import (
 	pages "github.com/pawelmojski/inside/appliance/web"
 )
 
-// serveAPI opens the socket the inside command talks to and serves it until
+// serveAPI serves the socket the inside command talks to, and the port, until
 // ctx ends.
-func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, keepers *sync.WaitGroup) (net.Listener, error) {
-	socket, err := api.Listen(filepath.Join(a.cfg.Paths.Run, "inside.sock"))
-	if err != nil {
-		return nil, err
-	}
+func (a *Appliance) serveAPI(ctx context.Context, stop context.CancelCauseFunc, keepers *sync.WaitGroup) {
 	house := a.house()
 	keepers.Go(func() {
-		if err := api.Serve(ctx, socket, house); err != nil && ctx.Err() == nil {
+		if err := api.Serve(ctx, a.socket, house); err != nil && ctx.Err() == nil {
 			stop(fmt.Errorf("api: %w", err))
 		}
 	})
 	keepers.Go(func() { a.bearers.Keep(ctx) })
 	keepers.Go(func() { a.serveTokens(ctx, house) })
-	return socket, nil
 }
 
 // portPause is how long the gate waits before it tries again to get the port
@@ -94,6 +87,9 @@ func (a *Appliance) house() *House {
 		Numbers: a.metrics, Lookout: a.lookout, Around: a.surroundings, ReadAgain: a.reload,
 		Tailscale: a.asksTailscale, WhoComes: a.whoComes,
 	}
+	if a.program != "" {
+		h.Succeed = a.upgrade
+	}
 	if a.gate != nil {
 		h.Dial, h.Overheard = a.dialByItself, a.overhearing.problem
 	}
@@ -112,6 +108,10 @@ func (l *live) Status(ctx context.Context) api.Status {
 	s := api.Status{Version: version(), Started: a.started}
 	free, share := a.records.free()
 	s.Free, s.Share = int64(free), share
+	if a.before.there() {
+		before := a.before.carried()
+		s.Draining = &api.Draining{Sessions: len(before.Sessions), Until: before.Until}
+	}
 	s.Recorder = part(a.records.ready())
 	s.Database = part(a.ledger.problem())
 	s.Doors = part(a.doorsOpen())

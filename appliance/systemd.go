@@ -93,7 +93,9 @@ func (a *Appliance) report(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			daemon.SdNotify(false, daemon.SdNotifyStopping)
+			if a.successor.Load() == nil {
+				daemon.SdNotify(false, daemon.SdNotifyStopping)
+			}
 			return
 		case <-time.After(every):
 		}
@@ -109,8 +111,11 @@ const longestQueue = 10 * time.Second
 // connections are taken. The line is for people: "3 inside, 5 sessions, rules
 // ok".
 func (a *Appliance) pulse() (string, error) {
-	sessions, inside := a.live.count()
-	parts := []string{fmt.Sprintf("%d inside", inside), fmt.Sprintf("%d sessions", sessions)}
+	before := a.before.carried()
+	parts := []string{fmt.Sprintf("%d inside", a.live.inside()), fmt.Sprintf("%d sessions", len(a.live.own())+len(before.Sessions))}
+	if a.before.there() {
+		parts = append(parts, fmt.Sprintf("%d of them in the version before until %s", len(before.Sessions), before.Until.Local().Format("15:04")))
+	}
 	if a.gate == nil {
 		return strings.Join(append(parts, "not intercepting"), ", "), nil
 	}

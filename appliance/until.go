@@ -46,10 +46,16 @@ func (v *visit) reconsider() {
 			return
 		}
 	}
+	if until := v.house.drainsUntil(); !until.IsZero() && (verdict.Until.IsZero() || until.Before(verdict.Until)) {
+		if verdict.Until, verdict.Ends = until, policy.GateUpgraded; !now.Before(until) {
+			v.end(policy.GateUpgraded)
+			return
+		}
+	}
 	v.mu.Lock()
 	v.verdict = verdict
 	v.mu.Unlock()
-	if !verdict.Until.Equal(before.Until) && !renewedInTime(before, verdict, now) {
+	if !verdict.Until.Equal(before.Until) && !renewedInTime(before, verdict, now) && !upgradedInTime(verdict, now) {
 		v.tellNewEnd(verdict, now)
 	}
 	v.arm(verdict, now)
@@ -111,10 +117,17 @@ func (v *visit) tellNewEnd(verdict policy.Verdict, now time.Time) {
 		verdict.Until.Local().Format("15:04 MST"), whenItEnds(verdict.Ends)))
 }
 
+// upgradedInTime reports whether a session ends only because the gate was
+// upgraded, and so late that the warnings are enough: an upgrade is nothing a
+// person should notice.
+func upgradedInTime(verdict policy.Verdict, now time.Time) bool {
+	return verdict.Ends == policy.GateUpgraded && verdict.Until.Sub(now) > warnings[0]
+}
+
 // whatEnds and whenItEnds say an end that is to come: the end of a grant ends
-// the stay, maintenance of a server the session only.
+// the stay, maintenance of a server or an upgrade the session only.
 func whatEnds(why policy.EndCause) string {
-	if why == policy.ServerMaintained {
+	if why == policy.ServerMaintained || why == policy.GateUpgraded {
 		return "your session"
 	}
 	return "your stay"
@@ -126,6 +139,8 @@ func whenItEnds(why policy.EndCause) string {
 		return "when the hours of your grant are over"
 	case policy.ServerMaintained:
 		return "when maintenance of the server begins"
+	case policy.GateUpgraded:
+		return "because the gate was upgraded: connect again"
 	}
 	return "when your grant expires"
 }

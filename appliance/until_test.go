@@ -16,7 +16,7 @@ import (
 // insider is a person inside by one grant, without a database behind.
 func insider(t *testing.T, g policy.Grant) (*Appliance, *visit) {
 	t.Helper()
-	a := &Appliance{clock: newMoments(), log: slog.New(slog.DiscardHandler), metrics: NewMetrics()}
+	a := &Appliance{clock: newMoments(0), log: slog.New(slog.DiscardHandler), metrics: NewMetrics()}
 	a.ledger = newLedger(nil, a.metrics, a.log)
 	a.live = newLive(a)
 	a.news = NewBus(a.clock.now)

@@ -162,6 +162,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeDown)
 	defer cancel()
+	v.house.before.own(se.ID)
 	entered, joined, err := v.enter(ctx, se, &verdict)
 	if noMore(err) != "" {
 		log.Close()

@@ -27,11 +27,14 @@ type Gate struct {
 	rules   Rules
 	checked uint32 // generation of nftables in which our table was right
 	failed  error  // why the last repair did not succeed
+	resting bool   // the rules are another process's, see Rest
 
-	told  chan string // losses on their way to repaired
-	stop  context.CancelFunc
-	close sync.Once
-	wg    sync.WaitGroup
+	told chan string // losses on their way to repaired
+
+	watching sync.Mutex // held while the watch is begun or ended
+	stop     context.CancelFunc
+	closed   bool
+	wg       sync.WaitGroup
 }
 
 // Open installs the rules and starts to listen. From the moment it returns,
@@ -243,6 +246,9 @@ func (g *Gate) expectAnswers(name string) error {
 	}
 	g.egress[name] = true
 	g.rules = desired(g.config, g.egressNames())
+	if g.resting {
+		return nil // the successor sees to it
+	}
 	for _, r := range g.rules.ipRules {
 		if r.iif == name && r.pref == prefDeliver {
 			if err := g.kernel.addIPRule(r); err != nil {
@@ -259,25 +265,34 @@ func (g *Gate) egressNames() []string { return slices.Sorted(maps.Keys(g.egress)
 // stays closed; with open they are removed, and people reach the servers as
 // if there were no gate. Only the first call does something.
 func (g *Gate) Close(open bool) (err error) {
-	g.close.Do(func() {
-		g.stop()
-		if g.events != nil {
-			g.events.close()
+	g.watching.Lock()
+	defer g.watching.Unlock()
+	if g.closed {
+		return nil
+	}
+	g.closed = true
+	g.endWatch()
+	if open {
+		err = g.kernel.cleanup()
+	}
+	for _, l := range g.listeners {
+		if l != nil {
+			l.Close()
 		}
-		g.wg.Wait()
-		if open {
-			err = g.kernel.cleanup()
-		}
-		for _, l := range g.listeners {
-			if l != nil {
-				l.Close()
-			}
-		}
-		if g.kernel != nil {
-			g.kernel.close()
-		}
-	})
+	}
+	if g.kernel != nil {
+		g.kernel.close()
+	}
 	return err
+}
+
+// endWatch needs watching.
+func (g *Gate) endWatch() {
+	g.stop()
+	if g.events != nil {
+		g.events.close()
+	}
+	g.wg.Wait()
 }
 
 // Cleanup removes everything a gate may have left in the kernel.

@@ -81,8 +81,9 @@ const (
 	NoLongerAllowed  EndCause = "no-longer-allowed" // person or server disabled, address removed, …
 	RecordingFailed  EndCause = "recording-failed"
 	GateShutdown     EndCause = "gate-shutdown"
-	GateCrashed      EndCause = "gate-crashed" // found open when the gate started again
-	Failed           EndCause = "failed"       // a protocol error on either side
+	GateCrashed      EndCause = "gate-crashed"  // found open when the gate started again
+	GateUpgraded     EndCause = "gate-upgraded" // as long as upgrade.max_drain allows
+	Failed           EndCause = "failed"        // a protocol error on either side
 )
 
 // Error says the cause to the person, lower case, without a full stop. The
@@ -113,6 +114,8 @@ func (c EndCause) Error() string {
 		return "the gate is shutting down"
 	case GateCrashed:
 		return "the gate stopped without warning"
+	case GateUpgraded:
+		return "the gate was upgraded: connect again"
 	case Failed:
 		return "the connection failed"
 	}

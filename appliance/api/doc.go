@@ -45,6 +45,7 @@ type House interface {
 	Doctor
 	Reloading
 	Backups
+	Upgrading
 
 	// Explain answers whether a person could enter a server, and why not.
 	Explain(ctx context.Context, q Question) (Explanation, error)

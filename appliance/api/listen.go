@@ -137,6 +137,34 @@ type listener struct {
 	lock *os.File
 }
 
+// Inherit is Listen for the successor of a daemon that gave it its socket and
+// its lock, see HandOn. The files are closed in any case.
+func Inherit(socket, lock *os.File) (net.Listener, error) {
+	defer socket.Close()
+	l, err := net.FileListener(socket)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("api socket: %w", err)
+	}
+	u, ok := l.(*net.UnixListener)
+	if !ok {
+		lock.Close()
+		return nil, errors.Join(fmt.Errorf("api socket: %s is not one", l.Addr()), l.Close())
+	}
+	u.SetUnlinkOnClose(true)
+	return &listener{UnixListener: u, lock: lock}, nil
+}
+
+// HandOn are the socket and the lock of a listener that Listen or Inherit made.
+func HandOn(l net.Listener) (socket, lock syscall.Conn) {
+	own := l.(*listener)
+	return own.UnixListener, own.lock
+}
+
+// LeaveIt has a listener leave its socket in the file system when it is closed:
+// somebody else listens on it.
+func LeaveIt(l net.Listener) { l.(*listener).SetUnlinkOnClose(false) }
+
 func (l *listener) Close() error {
 	return errors.Join(l.UnixListener.Close(), l.lock.Close())
 }

@@ -31,6 +31,7 @@ var routes = slices.Concat(
 	doctorRoutes,
 	reloadRoutes,
 	backupRoutes,
+	upgradeRoutes,
 	graphicsRoutes,
 	rdpRoutes,
 	observedRoutes,

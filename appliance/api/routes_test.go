@@ -283,6 +283,7 @@ func calls() map[string]func(context.Context, House) error {
 		},
 		"Goroutines[]": func(ctx context.Context, h House) error { return bodies(h.Goroutines(ctx)) },
 		"Dump[]":       func(ctx context.Context, h House) error { return bodies(h.Dump(ctx)) },
+		"Upgrade[]":    func(ctx context.Context, h House) error { _, err := h.Upgrade(ctx); return err },
 		"Reload[]":     func(ctx context.Context, h House) error { _, err := h.Reload(ctx); return err },
 		"Examine[{Servers:true}]": func(ctx context.Context, h House) error {
 			_, err := h.Examine(ctx, Examination{true})

@@ -20,13 +20,20 @@ type Status struct {
 	Stays    int       `json:"stays"`
 	Sessions int       `json:"sessions"`
 
-	Maintained []string `json:"maintained"` // servers under maintenance
+	Maintained []string  `json:"maintained"`         // servers under maintenance
+	Draining   *Draining `json:"draining,omitempty"` // after an upgrade, while the process before still has sessions
 
 	Open []Network `json:"open"` // networks where nobody is denied yet
 
 	LastHour HourCount    `json:"last_hour"` // entries, over all gates
 	Ending   []EndingSoon `json:"ending"`    // grants that end within the hour, the earliest first
 	Alerts   []Alert      `json:"alerts"`
+}
+
+// Draining is the process before an upgrade.
+type Draining struct {
+	Sessions int       `json:"sessions"` // that go on in it
+	Until    time.Time `json:"until"`    // the last of them ends then at the latest
 }
 
 // An EndingSoon is a grant that ends within the hour.

@@ -237,6 +237,11 @@ func (s *stub) Goroutines(ctx context.Context) (io.ReadCloser, error) {
 func (s *stub) Dump(ctx context.Context) (io.ReadCloser, error) {
 	return s.stream(s.saw(ctx, "Dump"))
 }
+
+func (s *stub) Upgrade(ctx context.Context) (Upgraded, error) {
+	return Upgraded{}, s.saw(ctx, "Upgrade")
+}
+
 func (s *stub) Reload(ctx context.Context) (Reloaded, error) {
 	return Reloaded{}, s.saw(ctx, "Reload")
 }

@@ -135,6 +135,11 @@ func checkKeep(v string) error {
 	return nil
 }
 
+func checkDuration(v string) error {
+	_, err := policy.ParseDuration(v)
+	return err
+}
+
 // checkHosts takes the host names of reverse proxies, as a browser sends them:
 // without scheme, port and path.
 func checkHosts(names []string) error {

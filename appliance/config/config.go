@@ -22,6 +22,7 @@ type Config struct {
 	Recordings Recordings
 	API        API
 	Alerts     Alerts
+	Upgrade    Upgrade
 }
 
 // Gate is [gate].
@@ -75,6 +76,11 @@ type Alerts struct {
 	WebhookTokenFile string
 }
 
+// Upgrade is [upgrade].
+type Upgrade struct {
+	MaxDrain string // duration text, "12h": how long the version before may carry who is inside
+}
+
 // keys are all keys there are.
 var keys = []string{
 	"gate.name",
@@ -86,6 +92,7 @@ var keys = []string{
 	"recordings.keep", "recordings.min_free",
 	"api.listen", "api.names",
 	"alerts.webhook", "alerts.webhook_token_file",
+	"upgrade.max_drain",
 }
 
 // Load reads and checks a file. Its error names every mistake, one on a line,
@@ -121,6 +128,9 @@ func Parse(path string, text []byte) (Config, error) {
 		API: API{
 			Listen: value(d, "api.listen", "127.0.0.1:5000", checkListen),
 			Names:  value(d, "api.names", []string{}, checkHosts),
+		},
+		Upgrade: Upgrade{
+			MaxDrain: value(d, "upgrade.max_drain", "12h", checkDuration),
 		},
 	}
 	c.Alerts = d.alerts()

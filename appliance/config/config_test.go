@@ -59,6 +59,7 @@ func TestDefaults(t *testing.T) {
 		Paths:      Paths{State: "/var/lib/inside", Run: "/run/inside"},
 		Recordings: Recordings{Keep: "90d", MinFree: 0.05},
 		API:        API{Listen: "127.0.0.1:5000", Names: []string{}},
+		Upgrade:    Upgrade{MaxDrain: "12h"},
 	}
 	if diff := cmp.Diff(want, load(t, write(t, least)), comparePrefixes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -125,6 +126,8 @@ names = ["inside.example.com"]
 [alerts]
 webhook = "https://hooks.example/services/x"
 webhook_token_file = "/etc/inside/webhook.token"
+[upgrade]
+max_drain = "1h30m"
 `))
 	want := Config{
 		Gate: Gate{Name: "gate-1"},
@@ -144,6 +147,7 @@ webhook_token_file = "/etc/inside/webhook.token"
 		Recordings: Recordings{Keep: "2w", MinFree: 0.125},
 		API:        API{Names: []string{"inside.example.com"}},
 		Alerts:     Alerts{Webhook: "https://hooks.example/services/x", WebhookTokenFile: "/etc/inside/webhook.token"},
+		Upgrade:    Upgrade{MaxDrain: "1h30m"},
 	}
 	if diff := cmp.Diff(want, c, comparePrefixes); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -213,6 +217,7 @@ func TestMistakesNameTheLineAndTheWayOut(t *testing.T) {
 		{"min_free, a number", "[recordings]\nmin_free = 5\n", `:2: recordings.min_free must be a text in quotes`},
 		{"min_free, all", "[recordings]\nmin_free = \"100%\"\n", `"100%" is not a share of the disk`},
 		{"min_free, negative", "[recordings]\nmin_free = \"-1%\"\n", `"-1%" is not a share of the disk`},
+		{"max_drain", "[upgrade]\nmax_drain = \"forever\"\n", `:2: upgrade.max_drain: "forever" is not a duration`},
 		{"min_free, not a number", "[recordings]\nmin_free = \"NaN%\"\n", `"NaN%" is not a share of the disk`},
 		{"webhook", "[alerts]\nwebhook = \"hooks.example\"\n", `:2: alerts.webhook: it is not a URL: write https://host/path`},
 		{"webhook in the clear", "[alerts]\nwebhook = \"http://hooks.example/geheim\"\n", `:2: alerts.webhook: alerts say who is where, so they are not sent in the clear`},

@@ -80,7 +80,7 @@ gate is, INSIDE_TOKEN_FILE where the token is.
 		c.credentialCommand(), c.caCommand(),
 		c.alertsCommand(), c.doctorCommand(),
 		c.auditCommand(),
-		c.doctorCommand(), c.setupCommand(), c.reloadCommand(), c.bugreportCommand(),
+		c.doctorCommand(), c.setupCommand(), c.reloadCommand(), c.upgradeCommand(), c.bugreportCommand(),
 		c.backupCommand(), c.restoreCommand(),
 		c.generateCommand(),
 	)

@@ -54,6 +54,9 @@ func (c *cli) printStatus(s api.Status, now time.Time) error {
 	} else {
 		line("inside", "%s at this gate", count(s.Sessions, "session"))
 	}
+	if d := s.Draining; d != nil {
+		line("draining", "%s in the version before the upgrade, until %s", count(d.Sessions, "session"), d.Until.Local().Format("2006-01-02 15:04"))
+	}
 	line("knows", "%s, %s, %s in force", count(s.Persons, "person"), count(s.Servers, "server"), count(s.Grants, "grant"))
 	if len(s.Maintained) > 0 {
 		line("maintained", "%s", strings.Join(s.Maintained, ", "))

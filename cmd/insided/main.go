@@ -77,7 +77,17 @@ func restored(file, from string, broken bool) error {
 	return nil
 }
 
-func run(file string) error {
+func run(file string) (err error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	before, err := appliance.Inherit(log)
+	if err != nil {
+		return err
+	}
+	defer func() { before.Failed(err) }()
+	program, err := os.Executable() // before another is installed in its place
+	if err != nil {
+		return err
+	}
 	cfg, err := config.Load(file)
 	if err != nil {
 		return err
@@ -88,12 +98,12 @@ func run(file string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	go tendCollector(ctx)
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	a, err := appliance.New(ctx, cfg, log)
+	a, err := appliance.New(ctx, cfg, before, log)
 	if err != nil {
 		return err
 	}
 	a.Reloads(func() (config.Config, error) { return config.Load(file) })
+	a.Upgrades(program)
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	return a.Run(ctx, func() {
