@@ -115,7 +115,7 @@ func (a *Appliance) furnish(ctx context.Context) (err error) {
 	a.ledger = newLedger(a.store, a.metrics, a.log)
 	a.live = newLive(a)
 	a.renders = NewRenders(a.cfg.Gate.Name, a.store, a.records.root, a.records.room, renderProgram(), a.clock.now, a.log)
-	if a.removals, err = NewRemovals(a.cfg.Gate.Name, a.cfg.Recordings.Keep, a.store, a.records.root, a.clock.now, a.log); err != nil {
+	if a.removals, err = NewRemovals(a.cfg.Gate.Name, a.cfg.Recordings.Keep, a.store, a.records.root, a.notary.signed(), a.clock.now, a.log); err != nil {
 		return err
 	}
 	hook, err := newWebhook(a.cfg.Alerts, a.log, a.metrics.hookEnded)

@@ -140,6 +140,10 @@ func (n *Notary) readHead() (h store.Head, err error) {
 	return h, nil
 }
 
+// signed is when the newest head was signed that was there at the start; zero
+// where there was none. Ask before Run.
+func (n *Notary) signed() time.Time { return n.last.Time }
+
 // Close gives the folder back.
 func (n *Notary) Close() error { return n.keys.Close() }
 

@@ -28,15 +28,22 @@ type Removals struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 
+	known time.Time // the latest time that was believed, and
+	at    time.Time // when that was, by the monotonic clock
+
 	mu      sync.Mutex
 	kept    string        // recordings.keep, as the admin wrote it
 	keep    time.Duration // 0: everything is kept
 	changed chan struct{}
 }
 
-// NewRemovals makes what removes recordings; Run has it work.
-func NewRemovals(gate, kept string, s *store.Store, records *os.Root, now func() time.Time, log *slog.Logger) (*Removals, error) {
-	r := &Removals{Gate: gate, Store: s, Records: records, Now: now, Log: log, changed: make(chan struct{}, 1)}
+// NewRemovals makes what removes recordings; Run has it work. signed is the time
+// of the newest head there is, by which a clock that went astray is known.
+func NewRemovals(gate, kept string, s *store.Store, records *os.Root, signed time.Time, now func() time.Time, log *slog.Logger) (*Removals, error) {
+	r := &Removals{Gate: gate, Store: s, Records: records, Now: now, Log: log, known: signed.Add(24 * time.Hour), at: time.Now(), changed: make(chan struct{}, 1)}
+	if signed.IsZero() {
+		r.known = now()
+	}
 	return r, r.Keep(kept)
 }
 
@@ -96,7 +103,8 @@ func (r *Removals) Round(ctx context.Context) error {
 	if keep == 0 {
 		return nil
 	}
-	now := r.Now()
+	now := r.believed(r.Now(), time.Since(r.at))
+	r.at = time.Now()
 	due := now.Add(-keep)
 	days, err := fs.Glob(r.Records.FS(), "[0-9][0-9][0-9][0-9]/[0-9][0-9]/[0-9][0-9]")
 	if err != nil {
@@ -131,6 +139,24 @@ func (r *Removals) Round(ctx context.Context) error {
 		r.tidy(day, now)
 	}
 	return errors.Join(failed...)
+}
+
+// believed is the time that removals go by when the clock says now and so much
+// has passed since the last round. What is removed is gone, so a clock that is
+// ahead of what has passed is caught up with at double speed only: a step
+// forward, or a gate that was off for longer than a day, is a day more each day.
+// Who starts the gate again under the new time says that it is right.
+func (r *Removals) believed(now time.Time, passed time.Duration) time.Time {
+	limit := r.known.Add(2 * passed)
+	if now.After(limit) {
+		r.Log.Error("the clock is ahead of what has passed: recordings are removed as if it was earlier; restart insided if the clock is right",
+			"now", now, "as_if", limit)
+		now = limit
+	}
+	if now.After(r.known) {
+		r.known = now
+	}
+	return now
 }
 
 // may reports whether a folder is that of a session which is due, and has it

@@ -60,7 +60,7 @@ func (p *past) session(id policy.SessionID, start, end time.Time) policy.Session
 // removed runs one round and returns the folders that are left.
 func (p *past) removed(keep string) []string {
 	p.t.Helper()
-	r := must[*Removals](p.t)(NewRemovals(p.h.Gate, keep, p.h.Store, p.h.Records, p.h.Now, slog.New(slog.DiscardHandler)))
+	r := must[*Removals](p.t)(NewRemovals(p.h.Gate, keep, p.h.Store, p.h.Records, time.Time{}, p.h.Now, slog.New(slog.DiscardHandler)))
 	if err := r.Round(p.ctx); err != nil {
 		p.t.Fatal(err)
 	}
@@ -156,11 +156,59 @@ func TestARemovalThatWasCutShortIsFinished(t *testing.T) {
 	p.session("bbbbbbbbbbbbbbbb", now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 0))
 	p.h.Notary.Round(p.ctx)
 	p.h.Store.Close()
-	r := must[*Removals](t)(NewRemovals(p.h.Gate, "90d", p.h.Store, p.h.Records, p.h.Now, slog.New(slog.DiscardHandler)))
+	r := must[*Removals](t)(NewRemovals(p.h.Gate, "90d", p.h.Store, p.h.Records, time.Time{}, p.h.Now, slog.New(slog.DiscardHandler)))
 	if err := r.Round(p.ctx); err == nil {
 		t.Error("it is removed though it cannot be written down")
 	}
 	if _, err := p.h.Records.Stat("2025/06/01/bbbbbbbbbbbbbbbb/0.cast"); errors.Is(err, os.ErrNotExist) {
 		t.Error("it is gone, and no row says so")
+	}
+}
+
+// Before the gate was started it signed on the first of June at noon.
+func TestAClockThatWentAstrayRemovesNoMoreThanADayMore(t *testing.T) {
+	const day = 24 * time.Hour
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	p := newPast(t, noon)
+	p.session("aaaaaaaaaaaaaaaa", noon.Add(-91*day), noon.Add(-90*day))
+	p.session("bbbbbbbbbbbbbbbb", noon.Add(-90*day), noon.Add(-89*day-time.Minute))
+	p.session("cccccccccccccccc", noon.Add(-89*day), noon.Add(-88*day))
+	p.session("dddddddddddddddd", noon.Add(-2*day), noon.Add(-day))
+	p.h.Notary.Round(p.ctx)
+	astray := noon.AddDate(14, 0, 0)
+	p.now = astray
+	r := must[*Removals](t)(NewRemovals(p.h.Gate, "90d", p.h.Store, p.h.Records, noon, p.h.Now, slog.New(slog.DiscardHandler)))
+	left := func() []string {
+		if err := r.Round(p.ctx); err != nil {
+			t.Fatal(err)
+		}
+		return p.folders()
+	}
+	if diff := cmp.Diff([]string{"2026/03/04/cccccccccccccccc", "2026/05/30/dddddddddddddddd"}, left()); diff != "" {
+		t.Error(diff)
+	}
+	r.at = r.at.Add(-12 * time.Hour)
+	if diff := cmp.Diff([]string{"2026/05/30/dddddddddddddddd"}, left()); diff != "" {
+		t.Errorf("half a day later: %s", diff)
+	}
+
+	r.known = noon
+	for _, c := range []struct {
+		what     string
+		now      time.Time
+		passed   time.Duration
+		believed time.Time
+	}{
+		{"the clock goes right", noon.Add(200 * day), 200 * day, noon.Add(200 * day)},
+		{"it is set forward by an hour", noon.Add(200*day + 2*time.Hour), time.Hour, noon.Add(200*day + 2*time.Hour)},
+		{"it is set forward by fourteen years", astray, time.Hour, noon.Add(200*day + 4*time.Hour)},
+		{"and stays there", astray, day, noon.Add(202*day + 4*time.Hour)},
+		{"it is set back to 1970", time.Unix(0, 0), time.Hour, time.Unix(0, 0)},
+		{"it is right again", noon.Add(203 * day), time.Hour, noon.Add(202*day + 6*time.Hour)},
+		{"and is caught up with", noon.Add(204 * day), day, noon.Add(204 * day)},
+	} {
+		if got := r.believed(c.now, c.passed); !got.Equal(c.believed) {
+			t.Errorf("%s: believed is %s, want %s", c.what, got, c.believed)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func daysPass(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	g := gateOf(ts)
 	now := func() time.Time { return time.Now().AddDate(0, 0, n) }
-	r, err := appliance.NewRemovals("gate-1", "90d", g.store, g.root, now, slog.New(slog.DiscardHandler))
+	r, err := appliance.NewRemovals("gate-1", "90d", g.store, g.root, time.Time{}, now, slog.New(slog.DiscardHandler))
 	ts.Check(err)
 	ts.Check(r.Round(context.Background()))
 }
