@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,34 +21,27 @@ import (
 	"github.com/pawelmojski/inside/proxy/recording"
 )
 
-// A tap notes when the last byte went by.
+// A tap keeps what went by: of a long stream the beginning and the end.
 type tap struct {
-	mu   sync.Mutex
-	buf  bytes.Buffer
-	last time.Time
-	seen chan struct{} // closed at the first byte
-	once sync.Once
+	mu  sync.Mutex
+	buf []byte
 }
 
-func newTap() *tap { return &tap{seen: make(chan struct{})} }
-
 func (t *tap) Write(p []byte) (int, error) {
+	const beginning, end = 1 << 20, 1 << 16
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.last = time.Now()
-	if t.buf.Len() < 1<<20 {
-		t.buf.Write(p)
-	} else if len(p) < 4096 {
-		t.buf.Write(p) // the end
+	t.buf = append(t.buf, p...)
+	if over := len(t.buf) - beginning - end; over > beginning {
+		t.buf = slices.Delete(t.buf, beginning, beginning+over)
 	}
-	t.once.Do(func() { close(t.seen) })
 	return len(p), nil
 }
 
 func (t *tap) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.buf.String()
+	return string(t.buf)
 }
 
 func (t *tap) await(tb testing.TB, text string) {
@@ -60,53 +54,47 @@ func (t *tap) await(tb testing.TB, text string) {
 	}
 }
 
-func (t *tap) awaitFirst(tb testing.TB) {
-	tb.Helper()
-	select {
-	case <-t.seen:
-	case <-time.After(20 * time.Second):
-		tb.Fatal("no byte")
-	}
-}
-
-func TestARevokedSessionShowsItsLastByteWithin150ms(t *testing.T) {
-	for _, what := range []string{"idle terminal", "busy terminal", "busy command"} {
-		t.Run(what, func(t *testing.T) {
+// How soon is BenchmarkRevoke's to say.
+func TestARevokedSessionShowsItsCauseAndNothingAfterIt(t *testing.T) {
+	for _, c := range []struct {
+		what     string
+		terminal bool
+		shown    bool
+		command  string
+		flows    string
+	}{
+		{"idle terminal", true, true, "echo up; sleep 100", "up\r\n"},
+		{"talking terminal", true, true, "while echo y; do sleep 0.02; done", "y\r\ny\r\ny\r\n"},
+		// Whose client lags behind may miss the last line: the end does not wait.
+		{"busy terminal", true, false, "yes", strings.Repeat("y\r\n", 100_000)},
+		{"busy command", false, false, "yes", strings.Repeat("y\n", 100_000)},
+	} {
+		t.Run(c.what, func(t *testing.T) {
 			g := newGate(t, 22)
-			args := []string{"-tt", g.host("ideo"), "echo up; sleep 100"}
-			switch what {
-			case "busy terminal":
-				args[2] = "yes"
-			case "busy command":
-				args = []string{g.host("ideo"), "yes"}
+			args := []string{g.host("ideo"), c.command}
+			if c.terminal {
+				args = append([]string{"-tt"}, args...)
 			}
 			cmd := g.command(byPassword, "ssh", args...)
-			out := newTap()
+			out := new(tap)
 			cmd.Stdout, cmd.Stderr = out, out
 			in, _ := cmd.StdinPipe()
 			defer in.Close()
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			out.awaitFirst(t)
-			time.Sleep(300 * time.Millisecond) // let it flow
-			revoked := time.Now()
+			out.await(t, c.flows)
 			g.visit(0).cancel(policy.GrantRevoked)
-			err := g.result()
-			served := time.Since(revoked)
-			cmd.Wait()
-			if err != policy.GrantRevoked {
+			if err := g.result(); err != policy.GrantRevoked {
 				t.Errorf("Serve returned %v", err)
 			}
-			out.mu.Lock()
-			late := out.last.Sub(revoked)
-			out.mu.Unlock()
-			t.Logf("last byte after %v, Serve after %v", late, served)
-			if late > 150*time.Millisecond+50*time.Millisecond { // and what ssh itself prints about it
-				t.Errorf("the last byte came %v after the revocation", late)
-			}
-			if said := strings.Contains(out.String(), "*** "+policy.GrantRevoked.Error()+" ***"); said != (what != "busy command") {
+			cmd.Wait()
+			_, after, said := strings.Cut(out.String(), "*** "+policy.GrantRevoked.Error()+" ***\r\n")
+			if c.shown && !said || said && !c.terminal {
 				t.Errorf("the cause was shown: %v", said)
+			}
+			if strings.Contains(after, "y\r\n") {
+				t.Errorf("what the server said is shown after the cause: %q", after)
 			}
 			if cmd.ProcessState.ExitCode() != 255 {
 				t.Errorf("ssh exited %d", cmd.ProcessState.ExitCode())
@@ -159,7 +147,8 @@ func TestAClientThatDoesNotReadCannotHoldUpTheEnd(t *testing.T) {
 	if err := g.result(); err != policy.GrantRevoked {
 		t.Errorf("Serve returned %v", err)
 	}
-	if took := time.Since(revoked); took > 150*time.Millisecond {
+	// At once, but for a busy machine; waiting for the write would take for ever.
+	if took := time.Since(revoked); took > 5*time.Second {
 		t.Errorf("Serve took %v", took)
 	}
 	// What was under way must not come out of a kernel's queue now. Some of
@@ -200,7 +189,7 @@ func TestNoticesAreShownInTerminalsOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := newTap()
+		out := new(tap)
 		s.Stdout, s.Stderr = out, out
 		if pty {
 			if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
@@ -282,7 +271,7 @@ func TestARecordingThatFailsOnTheWayEndsTheSessionWithAWord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := newTap()
+	out := new(tap)
 	s.Stdout = out
 	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
 		t.Fatal(err)
@@ -314,7 +303,7 @@ func TestARecordingThatFailsOnTheWayEndsTheSessionWithAWord(t *testing.T) {
 func TestWhoLeftIsTold(t *testing.T) {
 	g := newGate(t, 22)
 	cmd := g.command(byPassword, "ssh", g.host("ideo"), "echo $PPID; sleep 100")
-	out := newTap()
+	out := new(tap)
 	cmd.Stdout = out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func TestSSHForwardsLocallyDynamicallyAndRemotely(t *testing.T) {
 	cmd := g.command(byPassword, "ssh", "-o", "ExitOnForwardFailure=yes",
 		"-L", fmt.Sprintf("7001:127.0.0.1:%d", port), "-D", "7002", "-R", fmt.Sprintf("7003:%s", ln.Addr()), "-R", "0:127.0.0.1:9",
 		g.host("ideo"), "echo up; read x")
-	out := newTap()
+	out := new(tap)
 	cmd.Stdout, cmd.Stderr = out, out
 	in, _ := cmd.StdinPipe()
 	if err := cmd.Start(); err != nil {
@@ -178,7 +178,7 @@ func TestOneMasterCarriesManyChannelsAndIsRevokedAsAWhole(t *testing.T) {
 	g := newGate(t, 22)
 	sock := filepath.Join(t.TempDir(), "m")
 	master := g.command(byPassword, "ssh", "-M", "-S", sock, "-o", "ControlPersist=no", g.host("ideo"), "echo up; sleep 100")
-	out := newTap()
+	out := new(tap)
 	master.Stdout, master.Stderr = out, out
 	in, _ := master.StdinPipe()
 	defer in.Close()

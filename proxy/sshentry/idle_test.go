@@ -90,7 +90,7 @@ func TestWhatCountsAsUsingASession(t *testing.T) {
 	}
 	var s *ssh.Session
 	var in io.Writer
-	out := newTap()
+	out := new(tap)
 	if !g.uses(func() {
 		var err error
 		if s, err = c.NewSession(); err != nil {
@@ -132,7 +132,7 @@ func TestWhatCountsAsUsingASession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes := newTap()
+	bytes := new(tap)
 	moving.Stdout = bytes
 	if err := moving.Start("echo one; sleep 0.3; echo two; sleep 100"); err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestNothingIsRelayedAfterTheEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := newTap()
+		out := new(tap)
 		s.Stdout = out
 		in, _ := s.StdinPipe()
 		if terminal {
@@ -182,7 +182,7 @@ func TestNothingIsRelayedAfterTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := newTap()
+	out := new(tap)
 	go io.Copy(out, forwarded)
 	out.await(t, "hello")
 	g.over.Store(true)

@@ -17,7 +17,7 @@ func TestATerminalsSizeItsModesAndItsSignalsArrive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := newTap()
+	out := new(tap)
 	s.Stdout = out
 	in, _ := s.StdinPipe()
 	if err := s.Setenv("LAB_X", "there"); err != nil {
@@ -56,7 +56,7 @@ func TestASignalReachesTheCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := newTap()
+	out := new(tap)
 	s.Stdout = out
 	if err := s.Start("trap 'echo caught; exit 6' TERM; echo up; while :; do sleep 0.1; done"); err != nil {
 		t.Fatal(err)
