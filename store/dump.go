@@ -23,9 +23,9 @@ import (
 // first. The schema's own versions are the dump's first line.
 var dumpedTables = []string{
 	"counters", "chain",
-	"persons", "addresses", "servers", "member_groups", "members", "grants", "templates", "tokens",
+	"persons", "addresses", "servers", "member_groups", "members", "grants", "templates", "tokens", "admins", "signins",
 	"stays", "sessions", "entries", "audit", "heads", "moves", "stay_servers", "denials",
-	"host_keys", "person_keys", "credentials", "server_logins", "enrolments", "user_cas", "renders", "spools",
+	"host_keys", "person_keys", "credentials", "server_logins", "enrolments", "user_cas", "renders", "spools", "observed_keys",
 }
 
 const dumpFormat = 1

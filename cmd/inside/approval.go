@@ -79,7 +79,7 @@ waits is listed by inside grant list --waiting.`,
 			if g, err = c.house().ApproveGrant(cmd.Context(), g.ID, api.Approval{Version: g.Version}); err != nil {
 				return err
 			}
-			return c.say(g, g.Notes, "grant %s is approved: %s", g.ID, sentence(g))
+			return c.say(g, g.Notes, "grant %s is approved: %s", g.ID, g.Words(moment))
 		},
 	}
 }

@@ -91,7 +91,7 @@ func (c *cli) groupNames(k api.Kind) names {
 
 func (c *cli) grantIDs(ctx context.Context) ([]string, error) {
 	grants, err := c.house().Grants(ctx, api.GrantFilter{Active: true})
-	return each(grants, func(g api.Grant) string { return g.ID + "\t" + who(g) + " to " + where(g) }), err
+	return each(grants, func(g api.Grant) string { return g.ID + "\t" + g.Who() + " to " + g.Where() }), err
 }
 
 func (c *cli) stayIDs(ctx context.Context) ([]string, error) {

@@ -98,7 +98,7 @@ func limits(g api.Weighed) string {
 		parts = append(parts, fmt.Sprintf("%d of %d sessions open", g.Open, g.MaxSessions))
 	}
 	if g.MaxEntries != "" {
-		most, period := often(g.MaxEntries)
+		most, period := api.Often(g.MaxEntries)
 		parts = append(parts, fmt.Sprintf("%d of %s in the last %s", g.Entries, most, period))
 	}
 	if g.Idle != "" {

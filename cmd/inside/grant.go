@@ -63,7 +63,7 @@ the template changes it.`,
 			if err != nil {
 				return suggestCommand(cmd, args, err)
 			}
-			return c.say(g, g.Notes, "grant %s: %s", g.ID, sentence(g))
+			return c.say(g, g.Notes, "grant %s: %s", g.ID, g.Words(moment))
 		},
 	}
 	c.grantFlags(cmd, &form)
@@ -158,88 +158,6 @@ func suggestCommand(cmd *cobra.Command, args []string, err error) error {
 	return err
 }
 
-// sentence says what a grant makes possible, for whom and until when.
-func sentence(g api.Grant) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s may enter %s", who(g), where(g))
-	part := func(format string, values ...any) { fmt.Fprintf(&b, format, values...) }
-	if len(g.Protocols) > 0 {
-		part(" by %s", strings.Join(g.Protocols, " or "))
-	}
-	if len(g.Logins) > 0 {
-		part(" as %s", strings.Join(g.Logins, " or "))
-	}
-	if g.SourceIP != "" {
-		part(" from %s", g.SourceIP)
-	}
-	if len(g.Schedules) > 0 {
-		part(", %s,", hours(g.Schedules))
-	}
-	if g.Denial == string(policy.NotYet) {
-		part(" from %s", moment(g.Start))
-	}
-	switch {
-	case g.Permanent:
-		part(" without an end")
-	case g.DefaultLength:
-		part(" until %s (1 hour, as no length was given)", moment(g.End))
-	default:
-		part(" until %s", moment(g.End))
-	}
-	if g.MaxSessions > 0 {
-		part(", with at most %s of a person at a time", count(g.MaxSessions, "session"))
-	}
-	if g.MaxEntries != "" {
-		most, period := often(g.MaxEntries)
-		part(", with at most %s of a person in any %s", most, period)
-	}
-	if g.Idle != "" {
-		part(", for at most %s unused", g.Idle)
-	}
-	if g.Renew != "" {
-		part(", and by %s more while it is used", g.Renew)
-	}
-	if len(g.Forwarding) > 0 {
-		part(", with %s port forwarding", strings.Join(g.Forwarding, ", "))
-	}
-	if len(g.Redirection) > 0 {
-		part(", with %s over RDP", strings.Join(g.Redirection, ", "))
-	}
-	return b.String()
-}
-
-// often says "10/h" in words: "10 entries" and "hour".
-func often(rate string) (most, period string) {
-	number, unit, _ := strings.Cut(rate, "/")
-	most = number + " entries"
-	if number == "1" {
-		most = "1 entry"
-	}
-	return most, firstOf(map[string]string{"m": "minute", "h": "hour", "d": "day"}[unit], unit)
-}
-
-func who(g api.Grant) string {
-	if g.PersonGroup != "" {
-		return "everybody in " + g.PersonGroup
-	}
-	return g.Person
-}
-
-func where(g api.Grant) string {
-	if g.Group != "" {
-		return "every server in " + g.Group
-	}
-	return g.Server
-}
-
-func hours(schedules []api.Schedule) string {
-	var texts []string
-	for _, s := range schedules {
-		texts = append(texts, s.Windows+" ("+s.Zone+")")
-	}
-	return strings.Join(texts, " or ")
-}
-
 func (c *cli) grantList() *cobra.Command {
 	var f api.GrantFilter
 	cmd := &cobra.Command{
@@ -259,7 +177,7 @@ func (c *cli) grantList() *cobra.Command {
 				l.head = append(l.head, "LAST USED")
 			}
 			for _, g := range grants {
-				cells := []any{g.ID, who(g), where(g), g.Protocols, g.Logins, listedState(g), end(g), hours(g.Schedules), g.Reason}
+				cells := []any{g.ID, g.Who(), g.Where(), g.Protocols, g.Logins, listedState(g), end(g), api.Hours(g.Schedules), g.Reason}
 				if f.Unused != "" {
 					cells = append(cells, lastUse(g))
 				}
@@ -320,8 +238,8 @@ func (c *cli) grantShow() *cobra.Command {
 			}
 			var f fields
 			f.add("grant", g.ID)
-			f.add("who", who(g))
-			f.add("where", where(g))
+			f.add("who", g.Who())
+			f.add("where", g.Where())
 			f.add("by", firstOf(strings.Join(g.Protocols, ", "), "any protocol"))
 			f.add("as", firstOf(strings.Join(g.Logins, ", "), "any login"))
 			f.add("from", firstOf(g.SourceIP, "any address of the person"))
@@ -330,10 +248,10 @@ func (c *cli) grantShow() *cobra.Command {
 			f.add("start", g.Start)
 			f.add("end", end(g))
 			f.add("renews", yes(g.Renew != "", "itself by "+g.Renew+" while it is used"))
-			f.add("hours", hours(g.Schedules))
+			f.add("hours", api.Hours(g.Schedules))
 			f.add("idle", g.Idle)
 			f.add("sessions", yes(g.MaxSessions > 0, fmt.Sprintf("at most %d of a person at a time", g.MaxSessions)))
-			most, period := often(g.MaxEntries)
+			most, period := api.Often(g.MaxEntries)
 			f.add("entries", yes(g.MaxEntries != "", "at most "+most+" of a person in any "+period))
 			f.add("state", grantState(g))
 			f.add("approval", g.Waiting())
@@ -371,7 +289,7 @@ grant does not serve there, and sessions there end.`,
 			if err != nil {
 				return err
 			}
-			return c.say(g, g.Notes, "grant %s: %s", g.ID, sentence(g))
+			return c.say(g, g.Notes, "grant %s: %s", g.ID, g.Words(moment))
 		},
 	}
 	cmd.Flags().StringVar(&e.Duration, "duration", "", "how long from now on: 2h ends it 2 hours from now")
@@ -391,7 +309,7 @@ func (c *cli) grantRevoke() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.say(g, g.Notes, "grant %s is revoked: %s may no longer enter %s by it", g.ID, who(g), where(g))
+			return c.say(g, g.Notes, "grant %s is revoked: %s may no longer enter %s by it", g.ID, g.Who(), g.Where())
 		},
 	}
 }

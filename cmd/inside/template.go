@@ -60,7 +60,7 @@ func (c *cli) templateList() *cobra.Command {
 			}
 			l := list{head: []string{"NAME", "BY", "AS", "LENGTH", "HOURS", "REASON"}}
 			for _, t := range templates {
-				l.add(t.Name, t.Protocols, t.Logins, templateLength(t), hours(t.Schedules), t.Reason)
+				l.add(t.Name, t.Protocols, t.Logins, templateLength(t), api.Hours(t.Schedules), t.Reason)
 			}
 			return c.list(templates, l)
 		},
@@ -89,10 +89,10 @@ func (c *cli) templateShow() *cobra.Command {
 			f.add("forwarding", firstOf(strings.Join(t.Forwarding, ", "), "none"))
 			f.add("over rdp", strings.Join(t.Redirection, ", "))
 			f.add("length", firstOf(templateLength(t), "1h, unless the grant says otherwise"))
-			f.add("hours", hours(t.Schedules))
+			f.add("hours", api.Hours(t.Schedules))
 			f.add("idle", t.Idle)
 			f.add("sessions", yes(t.MaxSessions > 0, fmt.Sprintf("at most %d of a person at a time", t.MaxSessions)))
-			most, period := often(t.MaxEntries)
+			most, period := api.Often(t.MaxEntries)
 			f.add("entries", yes(t.MaxEntries != "", "at most "+most+" of a person in any "+period))
 			f.add("renews", yes(t.Renew, "itself by "+t.Duration+" while it is used"))
 			f.add("reason", t.Reason)
