@@ -73,7 +73,7 @@ func Guard(file string) error {
 		if cfg.Intercept == nil {
 			return nil
 		}
-		return netfilter.Guard(rulesOf(cfg.Intercept))
+		return guarded(rulesOf(cfg.Intercept), cfg.Paths.State)
 	}
 	text, err := os.ReadFile(filepath.Join(stateOfUnit(), guardName))
 	if errors.Is(err, os.ErrNotExist) {
@@ -89,14 +89,33 @@ func Guard(file string) error {
 	if err != nil {
 		return errors.Join(broken, fmt.Errorf("close by the rules that were last in force: %w", err))
 	}
-	return &Stale{broken}
+	return &Stale{broken, "the rules that were last in force"}
 }
 
-// Stale says that the way is closed, but not by the file as it is now.
-type Stale struct{ Broken error }
-
-func (e *Stale) Error() string {
-	return fmt.Sprintf("%v\nclosed by the rules that were last in force", e.Broken)
+// guarded closes the way. Where somebody else's table is in the place of ours,
+// routing rules do it, unless this gate was never in force: then its admin is
+// about to start it, and nothing is to be left half made.
+func guarded(rules netfilter.Config, state string) error {
+	err := netfilter.Guard(rules)
+	var other *netfilter.Namesake
+	if !errors.As(err, &other) {
+		return err
+	}
+	if _, never := os.Stat(filepath.Join(state, guardName)); never != nil {
+		return err
+	}
+	if err := netfilter.GuardByRouting(rules); err != nil {
+		return errors.Join(other, err)
+	}
+	return &Stale{other, "routing rules alone"}
 }
+
+// Stale says that the way is closed, but not as the file says.
+type Stale struct {
+	Broken error
+	By     string
+}
+
+func (e *Stale) Error() string { return fmt.Sprintf("%v\nclosed by %s", e.Broken, e.By) }
 
 func (e *Stale) Unwrap() error { return e.Broken }

@@ -370,19 +370,34 @@ func (m *machine) conntrack(a map[uint16][]byte) {
 	}
 }
 
-// These are the flags and the result of "fib daddr type".
+// Flags and results of fib (linux/netfilter/nf_tables.h).
 const (
-	fibDaddr    = 2
+	fibSaddr   = 1
+	fibDaddr   = 2
+	fibPresent = 32
+
+	fibOif      = 1
+	fibOifname  = 2
 	fibAddrtype = 3
 )
 
 func (m *machine) fib(a map[uint16][]byte) {
-	dst := bigNumber(a[unix.NFTA_FIB_DREG])
-	if bigNumber(a[unix.NFTA_FIB_RESULT]) == fibAddrtype && bigNumber(a[unix.NFTA_FIB_FLAGS]) == fibDaddr {
+	dst, result, flags := bigNumber(a[unix.NFTA_FIB_DREG]), bigNumber(a[unix.NFTA_FIB_RESULT]), bigNumber(a[unix.NFTA_FIB_FLAGS])
+	// "fib saddr . mark . iif oif missing drop" is how firewalld looks for
+	// forged senders. Ours stands for somebody who is behind that interface.
+	behind := flags&fibSaddr != 0 && (result == fibOif || result == fibOifname)
+	switch {
+	case result == fibAddrtype && flags == fibDaddr:
 		m.load(dst, native(unix.RTN_UNICAST), 4)
-		return
+	case behind && flags&fibPresent != 0:
+		m.load(dst, []byte{1}, 1)
+	case behind && result == fibOif:
+		m.load(dst, native(m.packet.iifIndex), 4)
+	case behind:
+		m.load(dst, append([]byte(m.packet.iif), make([]byte, unix.IFNAMSIZ-len(m.packet.iif))...), unix.IFNAMSIZ)
+	default:
+		m.load(dst, nil, 16)
 	}
-	m.load(dst, nil, 16)
 }
 
 func (m *machine) bitwise(a map[uint16][]byte) {

@@ -44,6 +44,7 @@ type Gate struct {
 // A predecessor's leftovers are replaced without a moment in which neither
 // its rules nor ours hold, and its listeners, as far as they were held, go on
 // being listened on; Open takes held over and closes what it has no use for.
+// A [*Namesake] is left alone, and then nothing is installed.
 // repaired is called with words for the audit trail
 // each time somebody else's change has been undone; it may block, but Close
 // waits for it. Open works on the network namespace of the calling thread; the
@@ -68,6 +69,9 @@ func Open(ctx context.Context, c Config, held Held, log *slog.Logger, repaired f
 		}
 	}()
 	if g.kernel, err = openKernel(); err != nil {
+		return nil, err
+	}
+	if err := g.kernel.namesake(); err != nil {
 		return nil, err
 	}
 	if g.events, err = subscribe(); err != nil {
@@ -295,7 +299,8 @@ func (g *Gate) endWatch() {
 	g.wg.Wait()
 }
 
-// Cleanup removes everything a gate may have left in the kernel.
+// Cleanup removes everything a gate may have left in the kernel, and no table
+// of somebody else's.
 func Cleanup() error {
 	k, err := openKernel()
 	if err != nil {
@@ -306,7 +311,11 @@ func Cleanup() error {
 }
 
 func (k *kernel) cleanup() error {
-	errs := []error{k.deleteTable()}
+	var errs []error
+	var other *Namesake
+	if err := k.namesake(); !errors.As(err, &other) {
+		errs = append(errs, err, k.deleteTable())
+	}
 	rules, err := k.ipRules()
 	errs = append(errs, err)
 	for _, r := range rules {

@@ -4,7 +4,8 @@ package netfilter
 // none: it installs the rules of a gate whose listeners are not there. What
 // people send to an entry's port of a protected address is refused from the
 // moment it returns, interfaces that do not exist yet included. A gate that
-// opens later takes the rules over as they are.
+// opens later takes the rules over as they are. Where there is a [*Namesake] it
+// does nothing.
 //
 // Guard works on the network namespace of the calling thread and leaves
 // nothing but rules behind; [Cleanup] removes them.
@@ -18,5 +19,8 @@ func Guard(c Config) error {
 		return err
 	}
 	defer k.close()
+	if err := k.namesake(); err != nil {
+		return err
+	}
 	return (&Gate{kernel: k}).apply(desired(c, nil))
 }

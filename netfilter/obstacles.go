@@ -3,6 +3,7 @@ package netfilter
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func (g *Gate) Obstacles() ([]Obstacle, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := map[*foreignChain]*Obstacle{}
+	found, stopped := map[*foreignChain]*Obstacle{}, map[*foreignChain][]tryout{}
 	for _, p := range g.Config().probes() {
 		p.mark = markBit
 		index, _ := g.kernel.indexOf(p.iif)
@@ -54,16 +55,18 @@ func (g *Gate) Obstacles() ([]Obstacle, error) {
 			for _, c := range where {
 				o := found[c]
 				if o == nil {
-					o = &Obstacle{Chain: c.String(), Cure: f.cure(c, p)}
+					o = &Obstacle{Chain: c.String()}
 					found[c] = o
 				}
 				o.Certain = o.Certain || outcome == dropped
 				o.What = append(o.What, p.String())
+				stopped[c] = append(stopped[c], p)
 			}
 		}
 	}
 	var all []Obstacle
-	for _, o := range found {
+	for c, o := range found {
+		o.Cure = f.cure(c, stopped[c])
 		all = append(all, *o)
 	}
 	slices.SortFunc(all, func(a, b Obstacle) int { return strings.Compare(a.Chain, b.Chain) })
@@ -175,19 +178,18 @@ func (f *strangers) baseChains(hook uint32, to netip.Addr) (chains []*foreignCha
 	return chains
 }
 
-// cure is the command that lets marked packets through a chain: in the words
-// of the program that rules there, which would undo any other.
-func (f *strangers) cure(c *foreignChain, t tryout) string {
+// cure is the command that lets through a chain what it stopped: in the words
+// of the program that rules there, which would undo any other. Where that has
+// words for it, whatever has the gate's mark is let through.
+func (f *strangers) cure(c *foreignChain, stopped []tryout) string {
 	const mark = "0x01000000/0x01000000"
 	six := map[bool]string{true: "6"}[c.family == unix.NFPROTO_IPV6]
 	_, ufw := f.chains[chainName{c.family, c.table, "ufw" + six + "-before-input"}]
 	switch {
 	case ufw && c.hook == hookInput:
 		return fmt.Sprintf("sed -i '/^# End required lines/a -A ufw%s-before-input -m mark --mark %s -j ACCEPT' /etc/ufw/before%s.rules && ufw reload", six, mark, six)
-	case c.table == "firewalld":
-		family := map[bool]string{true: "ipv4", false: "ipv6"}[t.to.Is4()]
-		return fmt.Sprintf(`firewall-cmd --permanent --zone="$(firewall-cmd --get-zone-of-interface=%s || firewall-cmd --get-default-zone)" --add-rich-rule='rule family="%s" destination address="%s" port port="%d" protocol="tcp" accept' && firewall-cmd --reload`,
-			t.iif, family, t.prefix, t.dport)
+	case c.table == "firewalld" && c.hook == hookInput:
+		return cureOfFirewalld(stopped)
 	case c.family != unix.NFPROTO_INET && (c.name == "INPUT" || c.name == "PREROUTING"):
 		table := ""
 		if c.table != "filter" {
@@ -196,4 +198,18 @@ func (f *strangers) cure(c *foreignChain, t tryout) string {
 		return fmt.Sprintf("ip%stables %s-I %s -m mark --mark %s -j ACCEPT", six, table, c.name, mark)
 	}
 	return fmt.Sprintf("nft insert rule %s %s %s meta mark and 0x01000000 == 0x01000000 accept", familyName(c.family), c.table, c.name)
+}
+
+// cureOfFirewalld lets in what was stopped, a rule for each: firewalld's rules
+// cannot ask for a mark.
+func cureOfFirewalld(stopped []tryout) string {
+	commands := map[string]string{}
+	for _, t := range stopped {
+		if commands[t.iif] == "" {
+			commands[t.iif] = fmt.Sprintf(`firewall-cmd --permanent --zone="$(firewall-cmd --get-zone-of-interface=%s || firewall-cmd --get-default-zone)"`, t.iif)
+		}
+		family := map[bool]string{true: "ipv4", false: "ipv6"}[t.to.Is4()]
+		commands[t.iif] += fmt.Sprintf(` --add-rich-rule='rule family="%s" destination address="%s" port port="%d" protocol="tcp" accept'`, family, t.prefix, t.dport)
+	}
+	return strings.Join(append(slices.Sorted(maps.Values(commands)), "firewall-cmd --reload"), " && ")
 }

@@ -2,6 +2,7 @@ package netfilter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os/exec"
@@ -87,6 +88,7 @@ func TestAnObstacleIsFoundAndItsCommandRemovesIt(t *testing.T) {
 		{name: "other addresses are let in", rules: `table inet f { chain input { type filter hook input priority 0; policy drop; meta l4proto ipv6-icmp accept; ct state established accept; ip daddr 10.31.0.0/16 accept; ip6 daddr fd31::/16 accept; }; }`, chain: "chain input of table inet f"},
 		{name: "a rate that may be exceeded", rules: `table inet f { chain input { type filter hook input priority 0; policy drop; meta l4proto ipv6-icmp accept; ct state established accept; tcp dport 22 limit rate 100/second accept; }; }`, chain: "chain input of table inet f", maybe: true},
 		{name: "after the mark, before routing", rules: `table inet f { chain pre { type filter hook prerouting priority -100; tcp dport 22 drop; }; }`, chain: "chain pre of table inet f"},
+		{name: "a check of senders by the routes", rules: `table inet f { chain pre { type filter hook prerouting priority 10; fib saddr . mark . iif oif missing drop; fib saddr . iif oif 0 drop; fib saddr oifname != "c0" drop; }; }`},
 		{name: "a raw chain before ours", rules: `table inet f { chain pre { type filter hook prerouting priority -300; tcp dport 23 drop; }; }`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -137,6 +139,7 @@ func TestAnObstacleIsFoundAndItsCommandRemovesIt(t *testing.T) {
 func TestTheCommandIsThatOfTheProgramWhichRulesThere(t *testing.T) {
 	f := &strangers{chains: map[chainName]*foreignChain{{2, "filter", "ufw-before-input"}: {}}}
 	v4 := tryout{firstPacket{iif: "eth1", to: netip.MustParseAddr("10.30.0.1"), dport: 22}, nettest.BackendNet4}
+	v6 := tryout{firstPacket{iif: "eth1", to: netip.MustParseAddr("fd30::1"), dport: 3389}, nettest.BackendNet6}
 	for _, c := range []struct {
 		chain foreignChain
 		want  string
@@ -144,10 +147,10 @@ func TestTheCommandIsThatOfTheProgramWhichRulesThere(t *testing.T) {
 		{foreignChain{family: 2, table: "filter", name: "INPUT", hook: hookInput}, `sed -i '/^# End required lines/a -A ufw-before-input -m mark --mark 0x01000000/0x01000000 -j ACCEPT' /etc/ufw/before.rules && ufw reload`},
 		{foreignChain{family: 10, table: "filter", name: "INPUT", hook: hookInput}, `ip6tables -I INPUT -m mark --mark 0x01000000/0x01000000 -j ACCEPT`},
 		{foreignChain{family: 2, table: "mangle", name: "PREROUTING"}, `iptables -t mangle -I PREROUTING -m mark --mark 0x01000000/0x01000000 -j ACCEPT`},
-		{foreignChain{family: 1, table: "firewalld", name: "filter_INPUT", hook: hookInput}, `firewall-cmd --permanent --zone="$(firewall-cmd --get-zone-of-interface=eth1 || firewall-cmd --get-default-zone)" --add-rich-rule='rule family="ipv4" destination address="10.30.0.0/24" port port="22" protocol="tcp" accept' && firewall-cmd --reload`},
+		{foreignChain{family: 1, table: "firewalld", name: "filter_INPUT", hook: hookInput}, `firewall-cmd --permanent --zone="$(firewall-cmd --get-zone-of-interface=eth1 || firewall-cmd --get-default-zone)" --add-rich-rule='rule family="ipv4" destination address="10.30.0.0/24" port port="22" protocol="tcp" accept' --add-rich-rule='rule family="ipv6" destination address="fd30::/64" port port="3389" protocol="tcp" accept' && firewall-cmd --reload`},
 		{foreignChain{family: 1, table: "filter", name: "input", hook: hookInput}, `nft insert rule inet filter input meta mark and 0x01000000 == 0x01000000 accept`},
 	} {
-		if got := f.cure(&c.chain, v4); got != c.want {
+		if got := f.cure(&c.chain, []tryout{v4, v6}); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", &c.chain, got, c.want)
 		}
 		if strings.HasPrefix(c.want, "nft") {
@@ -283,7 +286,7 @@ func TestWhomTheKernelDelivers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := gate.Delivers(nettest.ClientSide, c.from, nettest.BackendIP4); (err == nil) != c.want {
+		if err := gate.Delivers(nettest.ClientSide, c.from, nettest.BackendIP4); (err == nil) != c.want || !c.want && !errors.Is(err, ErrForged) {
 			t.Errorf("rp_filter %s, src_valid_mark %s, from %s: %v", c.rpFilter, c.srcValidMark, c.from, err)
 		}
 		if c.from == nettest.ClientIP4 && !notStopped(t, lab, map[string]bool{server4: true})[server4] {

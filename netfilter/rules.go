@@ -15,6 +15,12 @@ import (
 // tableName is our nftables table, of family inet. No other is ever touched.
 const tableName = "inside"
 
+// Chains by which our table is told from another of its name.
+const (
+	peopleChain = "people"
+	aroundChain = "around"
+)
+
 // Rules is everything a gate wants from the kernel, as data. Two of them are
 // the same when their String is.
 //
@@ -115,7 +121,7 @@ func (c *chain) addRunning(f family) {
 
 // people is what happens to a packet from an interface that people come from.
 func people(c Config) chain {
-	ch := chain{name: "people"}
+	ch := chain{name: peopleChain}
 	for _, p := range c.Protect {
 		ch.add("protected", address("daddr", p), counter(), jump("protected-"+familyOf(p.Addr()).nft()))
 	}
@@ -142,7 +148,7 @@ func prerouting(c Config) chain {
 		}
 	}
 	for _, name := range c.Interfaces {
-		ch.add("people come from here", iifname(name), counter(), jump("people"))
+		ch.add("people come from here", iifname(name), counter(), jump(peopleChain))
 	}
 	return ch
 }
@@ -151,7 +157,7 @@ func prerouting(c Config) chain {
 // here, because somebody deleted an ip rule, and when a port of the gateway
 // is translated to one of a server.
 func around(c Config) chain {
-	ch := chain{name: "around"}
+	ch := chain{name: aroundChain}
 	if c.Passing {
 		ch.add("began when this was observed", passing(), counter(), leave())
 	}
@@ -176,7 +182,7 @@ func forward(c Config) chain {
 		ch.add("an observed server answers", address("saddr", p), tcp(), counter(), jump("answers"))
 	}
 	for _, name := range c.Interfaces {
-		ch.add("people come from here", iifname(name), counter(), jump("around"))
+		ch.add("people come from here", iifname(name), counter(), jump(aroundChain))
 	}
 	return ch
 }

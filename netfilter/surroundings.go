@@ -169,7 +169,7 @@ func (g *Gate) Delivers(iif string, from, to netip.Addr) error {
 		nl.NewRtAttr(unix.RTA_DST, to.AsSlice()), nl.NewRtAttr(unix.RTA_SRC, from.AsSlice()),
 		nl.NewRtAttr(unix.RTA_IIF, binary.NativeEndian.AppendUint32(nil, index)), nl.NewRtAttr(unix.RTA_MARK, native(markBit)))
 	switch {
-	case errors.Is(err, unix.EXDEV):
+	case errors.Is(err, unix.EXDEV), errors.Is(err, unix.EINVAL): // EINVAL since Linux 6.13 (inet_rtm_getroute in net/ipv4/route.c)
 		return ErrForged
 	case err != nil:
 		return fmt.Errorf("route from %s at %s to %s: %w", from, iif, to, err)

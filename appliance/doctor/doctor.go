@@ -255,11 +255,27 @@ func (g *Gate) senders() api.Check {
 		}
 		hint := "ip rule"
 		if strings.Contains(s.Err.Error(), netfilter.ErrForged.Error()) {
-			hint = "ip route get " + s.Address.String()
+			hint = g.looser(s.Address)
 		}
 		return failed(name, hint, "what %s sends from %s never arrives: %v", s.Person, s.Address, s.Err)
 	}
 	return ok(name, "the kernel delivers what %d known addresses send; rp_filter and src_valid_mark do no harm", len(g.Senders))
+}
+
+// looser is the command that makes the kernel content with any route to a
+// sender, whichever interface it leads out by (rp_filter = 2). Names of
+// interfaces have dots.
+func (g *Gate) looser(sender netip.Addr) string {
+	var keys []string
+	for _, l := range g.Links {
+		if slices.Contains(g.Interfaces, l.Name) {
+			keys = append(keys, "net/ipv4/conf/"+l.Name+"/rp_filter=2")
+		}
+	}
+	if !sender.Is4() || len(keys) == 0 {
+		return "ip route get " + sender.String() // IPv6 has no such switch
+	}
+	return fmt.Sprintf("printf '%%s\\n' %[1]s > /etc/sysctl.d/61-inside-rp-filter.conf && sysctl -w %[1]s", strings.Join(keys, " "))
 }
 
 func (g *Gate) firewall() (checks []api.Check) {

@@ -73,7 +73,10 @@ func TestEachFactIsJudged(t *testing.T) {
 		{"forwarding unknown", func(f *Facts) { f.Gate.Forwards[true] = Answer{Err: broken} }, "forwarding-ipv4", "warning", "broken", "sysctl net.ipv4.ip_forward"},
 		{"no route", func(f *Facts) { f.Gate.Ways[0] = Way{Prefix: f.Gate.Protect[0], Err: broken} }, "routes", "failed", "10.30.0.0/16 leads nowhere: broken", "ip route add 10.30.0.0/16 via"},
 		{"back to where people are", func(f *Facts) { f.Gate.Ways[0].By = "eth1" }, "routes", "warning", "behind eth1, from where people come", "ip route get 10.30.0.1"},
-		{"forged", func(f *Facts) { f.Gate.Senders[0].Err = netfilter.ErrForged }, "reverse-path", "failed", "what alice sends from 10.50.0.2 never arrives", "ip route get 10.50.0.2"},
+		{"forged", func(f *Facts) { f.Gate.Senders[0].Err = netfilter.ErrForged }, "reverse-path", "failed", "what alice sends from 10.50.0.2 never arrives", "sysctl -w net/ipv4/conf/eth1/rp_filter=2"},
+		{"forged, by IPv6", func(f *Facts) {
+			f.Gate.Senders[0] = Sender{Person: "alice", Address: netip.MustParseAddr("fd50::2"), Err: netfilter.ErrForged}
+		}, "reverse-path", "failed", "what alice sends from fd50::2 never arrives", "ip route get fd50::2"},
 		{"a rule before ours", func(f *Facts) { f.Gate.Senders[0].Err = errors.New("another routing rule") }, "reverse-path", "failed", "another", "ip rule"},
 		{"input dropped", func(f *Facts) {
 			f.Gate.Obstacles = []netfilter.Obstacle{{Chain: "chain input of table inet f", Certain: true, What: []string{"a", "b", "c", "d"}, Cure: "nft insert rule inet f input accept"}}

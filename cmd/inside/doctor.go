@@ -132,7 +132,7 @@ func clockCheck(adjtimex func(*unix.Timex) (int, error)) api.Check {
 	case err != nil:
 		return api.Check{Name: "clock", State: api.CheckWarning, Text: fmt.Sprintf("the kernel does not say whether it is synchronized: %v", err)}
 	case state == timeError || t.Status&unix.STA_UNSYNC != 0:
-		return api.Check{Name: "clock", State: api.CheckWarning, Text: "nothing keeps it right, and grants begin and end by it", Hint: "timedatectl set-ntp true"}
+		return api.Check{Name: "clock", State: api.CheckWarning, Text: "nothing keeps it right, and grants begin and end by it", Hint: "timedatectl set-ntp true || apt-get install -y systemd-timesyncd"}
 	}
 	return api.Check{Name: "clock", State: api.CheckOK, Text: "synchronized"}
 }

@@ -39,7 +39,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 // What the package and its units do is told on each Debian that is supported,
 // what the router then does, alone and among neighbours, on one.
 func TestStories(t *testing.T) {
-	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian")
+	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian", "wg-quick", "wireguard-go", "openvpn")
 	deb := makePackage(t)
 	for _, told := range []struct {
 		suite, stories string
