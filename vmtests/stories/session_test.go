@@ -19,8 +19,12 @@ type session struct {
 	lines chan string // closed when it has ended
 }
 
+// mostTyped is how many lines may still find room on a full disk.
+const mostTyped = 10_000
+
 // session begin LOGIN@ADDRESS begins one, session goes on checks that what is
-// typed comes back, session ends waits until it was ended.
+// typed comes back, session ends waits until it was ended, session is cut types
+// until it is: what comes back meanwhile was recorded.
 func sessionThatStays(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	switch args[0] {
@@ -59,6 +63,23 @@ func sessionThatStays(ts *testscript.TestScript, neg bool, args []string) {
 		case <-time.After(longest):
 			ts.Fatalf("what was typed does not come back")
 		}
+	case "is":
+		for range mostTyped {
+			said := time.Now().Format(time.RFC3339Nano)
+			io.WriteString(s.session.in, said+"\n") // into nothing, once it is cut
+			select {
+			case line, there := <-s.session.lines:
+				if !there {
+					return
+				}
+				if line != said {
+					ts.Fatalf("typed %q, and read %q", said, line)
+				}
+			case <-time.After(longest):
+				ts.Fatalf("neither does what was typed come back, nor is it cut")
+			}
+		}
+		ts.Fatalf("it goes on")
 	case "ends":
 		select {
 		case line, there := <-s.session.lines:
