@@ -20,6 +20,8 @@ type door struct {
 	pages Pages
 	// fades is set where who somebody is can end: then streams ask again.
 	fades bool
+	// calls are those under way, of each who asks; nil where nobody counts.
+	calls *underWay
 }
 
 // askAgain is how often a stream makes sure that its reader still may see it.

@@ -110,6 +110,12 @@ func (rt route) handler(closing context.Context, h House, d door) http.Handler {
 			d.refuse(p, w, r)
 			return
 		}
+		end, p := d.calls.begin(a)
+		if p != nil {
+			d.refuse(p, w, r)
+			return
+		}
+		defer end()
 		if r.Method == http.MethodHead && rt.kind == live {
 			notAllowed(w, r, http.MethodGet) // it would go on for as long as the stream, and say nothing
 			return

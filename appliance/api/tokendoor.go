@@ -53,6 +53,7 @@ func tokenDoor(listen netip.AddrPort, names []string, b Bearers, pages Pages) do
 	failed := &failures{since: time.Now()}
 	return door{
 		fades: true,
+		calls: &underWay{of: map[string]int{}},
 		pages: pages,
 		turnAway: func(r *http.Request) *Problem {
 			if !slices.Contains(hosts, strings.ToLower(r.Host)) && !named(names, r.Host) {
