@@ -50,7 +50,8 @@ race:
 	CI=true GOFLAGS="$$GOFLAGS -gcflags=modernc.org/...=-race=false" $(GO) test -race -count=1 -timeout 20m ./...
 	cd vmtests && VMTESTS_REQUIRE=1 $(GO) test -race -count=1 -timeout 20m ./...
 
-# The package on whole Debian machines: stories in systemd-nspawn.
+# The package on whole Debian machines: stories in systemd-nspawn, and on an
+# emulated computer with a kernel of its own.
 vm-test: deps
 	cd vmtests && VMTESTS_REQUIRE=1 $(GO) test -count=1 -timeout 20m ./...
 

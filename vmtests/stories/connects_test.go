@@ -3,8 +3,6 @@ package stories
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,36 +10,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/pawelmojski/inside/netfilter/nettest"
+	"github.com/pawelmojski/inside/vmtests/lab"
 )
-
-// The gate greets with a version of its own, so that the server's banner at
-// the client is a leak.
-const serversBanner = "SSH-2.0-OpenSSH"
-
-// answer connects from the client and says who answers: "server", "gate",
-// "nobody", or "hung up" when somebody took the connection and said nothing.
-// Who does not take it within that time is nobody.
-func answer(ctx context.Context, l *nettest.Lab, address string, within time.Duration) (string, error) {
-	dialing, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	c, err := l.Client.Dial(dialing, net.JoinHostPort(address, "22"))
-	if err != nil {
-		return "nobody", err
-	}
-	defer c.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		c.SetReadDeadline(deadline)
-	}
-	text := make([]byte, len(serversBanner))
-	if _, err := io.ReadFull(c, text); err != nil {
-		return "hung up", err
-	}
-	if string(text) == serversBanner {
-		return "server", nil
-	}
-	return "gate", nil
-}
 
 // connects are connections that follow each other at once, over both families,
 // for as long as something happens on the machine.
@@ -54,10 +24,10 @@ type connects struct {
 	last error // why nobody answered
 }
 
-func (c *connects) run(ctx context.Context, l *nettest.Lab, address string, within time.Duration) {
+func (c *connects) run(ctx context.Context, p lab.Person, address string, within time.Duration) {
 	for ctx.Err() == nil {
 		one, cancel := context.WithTimeout(context.Background(), patience)
-		who, err := answer(one, l, address, within)
+		who, err := p.Who(one, address, within)
 		cancel()
 		c.tries.Add(1)
 		switch who {
@@ -107,7 +77,7 @@ func stream(ts *testscript.TestScript, neg bool, args []string) {
 		for _, address := range addresses {
 			for range 4 { // each waits while the gate is away
 				c.wg.Go(func() {
-					c.run(ctx, s.lab, address, map[string]time.Duration{"start": patience, "knock": knock}[args[0]])
+					c.run(ctx, s.person, address, map[string]time.Duration{"start": patience, "knock": knock}[args[0]])
 				})
 			}
 		}

@@ -19,8 +19,6 @@ import (
 	"github.com/pawelmojski/inside/vmtests/lab"
 )
 
-const password = "correct horse"
-
 // longest is how long one command of a story may take.
 const longest = 2 * time.Minute
 
@@ -62,23 +60,10 @@ func TestStories(t *testing.T) {
 	}
 }
 
-// makePackage makes the package of this machine's architecture.
+// makePackage makes the package, which lintian has nothing to say against.
 func makePackage(t *testing.T) string {
 	t.Helper()
-	c := exec.Command("packaging/deb", "amd64")
-	c.Dir = "../.."
-	out, err := c.CombinedOutput()
-	if err != nil {
-		t.Fatalf("make the package: %v\n%s", err, out)
-	}
-	_, name, ok := strings.Cut(string(out), "created package: ")
-	if !ok {
-		t.Fatalf("make the package:\n%s", out)
-	}
-	deb, err := filepath.Abs(filepath.Join("../..", strings.TrimSpace(name)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	deb := lab.Package(t)
 	if out, err := exec.Command("lintian", "--fail-on", "error,warning", deb).CombinedOutput(); err != nil {
 		t.Errorf("lintian: %v\n%s", err, out)
 	}
@@ -89,8 +74,9 @@ func makePackage(t *testing.T) string {
 type story struct {
 	lab     *nettest.Lab
 	machine *lab.Machine
+	person  lab.Person
 	stream  *connects
-	session *session
+	session *lab.Session
 }
 
 type storyKey struct{}
@@ -98,17 +84,13 @@ type storyKey struct{}
 func newStory(env *testscript.Env, root, deb string) error {
 	t := env.T().(testing.TB)
 	s := &story{lab: nettest.For(t, nettest.Options{})}
-	users := []nettest.User{{Name: "root", Password: password}}
+	users := []nettest.User{{Name: "root", Password: lab.Password}}
 	if _, err := s.lab.StartSSHD(nettest.SSHDOptions{Users: users}); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{
-		"askpass":    "#!/bin/sh\necho '" + password + "'\n",
-		"ssh_config": "Host *\nUserKnownHostsFile /dev/null\nGlobalKnownHostsFile /dev/null\nStrictHostKeyChecking no\nIdentityFile /nonexistent\nConnectTimeout 20\n",
-	} {
-		if err := os.WriteFile(filepath.Join(s.lab.Dir, name), []byte(text), 0o755); err != nil {
-			return err
-		}
+	var err error
+	if s.person, err = lab.NewPerson(s.lab); err != nil {
+		return err
 	}
 	s.machine = lab.Boot(t, s.lab, root, map[string]string{"/mnt/inside.deb": deb})
 	env.Values[storyKey{}] = s
@@ -160,9 +142,7 @@ func sshFromClient(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func (s *story) sshCommand(ctx context.Context, args ...string) *exec.Cmd {
-	c := s.lab.Client.Command(ctx, "ssh", append([]string{"-F", filepath.Join(s.lab.Dir, "ssh_config")}, args...)...)
-	c.Env = append(os.Environ(), "SSH_ASKPASS="+filepath.Join(s.lab.Dir, "askpass"), "SSH_ASKPASS_REQUIRE=force", "SSH_AUTH_SOCK=", "DISPLAY=:0")
-	return c
+	return s.person.SSH(ctx, args...)
 }
 
 // reach WHOM says who must answer a connection from the client to the server:
@@ -179,7 +159,7 @@ func reach(ts *testscript.TestScript, neg bool, args []string) {
 			wait = 3 * time.Second
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
-		who, err := answer(ctx, of(ts).lab, address, wait)
+		who, err := of(ts).person.Who(ctx, address, wait)
 		cancel()
 		if who == "hung up" {
 			who = "nobody"
