@@ -25,7 +25,7 @@ var dumpedTables = []string{
 	"counters", "chain",
 	"persons", "addresses", "servers", "member_groups", "members", "grants", "templates", "tokens", "admins", "signins",
 	"stays", "sessions", "entries", "audit", "heads", "moves", "stay_servers", "denials",
-	"host_keys", "person_keys", "credentials", "server_logins", "enrolments", "user_cas", "renders", "spools", "observed_keys",
+	"host_keys", "person_keys", "credentials", "server_logins", "enrolments", "user_cas", "renders", "spools", "observed", "observed_keys",
 }
 
 const dumpFormat = 1

@@ -19,7 +19,7 @@ const (
 	// settle is how long the board waits for more to happen before it is made
 	// again: much happens at once, and a second is what people have to wait at
 	// most.
-	settle = 150 * time.Millisecond
+	settle = 50 * time.Millisecond
 	// rest is how much longer than it takes the board is left alone after it was
 	// made: a gate with much to do has better things to do.
 	rest = 8

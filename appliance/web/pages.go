@@ -56,6 +56,18 @@ func New(closing context.Context, house *api.Client, door Door) *Pages {
 	p.page("GET /{$}", p.showDashboard)
 	p.page("GET /live", p.live)
 	p.page("POST /stays/{id}/end", p.endStay)
+	p.page("GET /grants", p.showGrants)
+	p.page("GET /grants/new", p.showWizard)
+	p.page("GET /names/{step}", p.suggest)
+	p.page("POST /grants", p.createGrant)
+	p.page("GET /grants/{id}", p.showGrant)
+	p.page("POST /grants/{id}/end", p.changeGrant("changed", setGrantEnd))
+	p.page("POST /grants/{id}/revoke", p.changeGrant("revoked", revokeGrant))
+	p.page("POST /grants/{id}/approve", p.changeGrant("approved", approveGrant))
+	p.page("GET /sessions/{id}", p.showSession)
+	p.page("POST /sessions/{id}/kill", p.killSession)
+	p.page("POST /sessions/{id}/video", p.askVideo)
+	p.page("GET /search", p.showSearch)
 	p.page("/", p.nothingHere)
 	return p
 }

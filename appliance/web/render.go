@@ -119,6 +119,8 @@ var functions = template.FuncMap{
 	"static":  staticURL,
 	"players": hasPlayers,
 	"nav":     nav,
+	"at":      at,
+	"list":    func(items ...string) []string { return items },
 }
 
 // timeTag is a moment as the gate's own clock has it. A script shows it as the

@@ -11,6 +11,7 @@ import (
 func TestEveryPageShowsItselfEmpty(t *testing.T) {
 	mains := map[string]any{
 		"problem": api.NewProblem(api.CodeInvalid, "x", "y"), "signin": signInForm{}, "account": accountForm{}, "onward": "/x", "dashboard": dashboard{},
+		"wizard": wizard{}, "grants": grantList{}, "grant": grantPage{}, "session": sessionPage{}, "search": searchPage{},
 	}
 	for name := range templates() {
 		main, ok := mains[name]

@@ -33,7 +33,7 @@ type browser struct {
 func newBrowser(h *house) *browser {
 	h.t.Helper()
 	profile := h.t.TempDir()
-	daemon, err := h.Gateway.Start("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+	daemon, err := h.Gateway.Start("chromium", "--headless=new", "--hide-scrollbars", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
 		"--remote-debugging-port=9222", "--user-data-dir="+profile, "about:blank")
 	if err != nil {

@@ -105,6 +105,36 @@ addEventListener("submit", (e) => {
   if (question && !confirm(question)) e.preventDefault();
 }, true);
 
+// A list that is refreshed where it stands.
+const fresh = document.querySelector("[data-refresh]");
+if (fresh) {
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch(location.href, { headers: { "HX-Request": "true" } }).catch(() => null);
+    if (answer && answer.status === 401) location.reload();
+    if (!answer || !answer.ok) return;
+    const to = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(fresh.id);
+    if (!to) return;
+    localTimes(to);
+    const before = fresh.offsetHeight;
+    const held = fresh.getBoundingClientRect().top < 0;
+    morph(fresh, document.importNode(to, true));
+    if (held) scrollBy(0, fresh.offsetHeight - before);
+  }, 2000);
+}
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  });
+}
+
+// The hours of a grant are those of a place: most likely the viewer's.
+const zone = document.querySelector("[data-zone]");
+if (zone && !zone.value) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
 localTimes(document);
 if (document.body.dataset.live) follow(document.body.dataset.live);
 document.addEventListener("htmx:beforeSwap", (e) => { if (e.detail.xhr.status >= 400) e.detail.shouldSwap = false; });

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
@@ -11,3 +12,5 @@ func emulateScheme(scheme string) chromedp.Action {
 }
 
 var clickSignOut = chromedp.Click(`//header//button[normalize-space()="Sign out"]`, chromedp.BySearch)
+
+func awaitPromise(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }
