@@ -2,20 +2,13 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +18,7 @@ import (
 
 	"github.com/pawelmojski/inside/netfilter/nettest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -39,25 +33,10 @@ type cast struct {
 
 func newCast(t testing.TB) *cast {
 	t.Helper()
-	f, err := os.Open("../../proxy/rdpentry/testdata/conversations/xrdp.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cast{cert: ownCertificate(t)}
+	c := &cast{cert: rdptest.Certificate(t)}
 	demanded, confirmed := false, false
-	for len(b) > 0 {
-		n := 3 + int(binary.LittleEndian.Uint16(b[1:]))
-		server, frame := b[0] == 's', b[3:n:n]
-		b = b[n:]
+	for _, said := range rdptest.Conversation(t, "../../proxy/rdpentry/testdata/conversations/xrdp.gz") {
+		server, frame := said.Server, said.Frame
 		kind := shareKind(frame)
 		if server {
 			if !demanded && kind == wire.DemandActive {
@@ -82,21 +61,6 @@ func newCast(t testing.TB) *cast {
 		}
 	}
 	return c
-}
-
-// ownCertificate is what a server signs for itself.
-func ownCertificate(t testing.TB) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // shareKind is the kind of the share control PDU a frame holds, or -1.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/channels"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -21,7 +22,7 @@ func (g *gate) withChannels(names ...string) (*peer, *played) {
 		w.channels = append(w.channels, wire.Channel{Name: name, Options: channels.OptionShow | channels.OptionCompress})
 	}
 	c := g.enter(w)
-	s := g.accept(certificate(g.t))
+	s := g.accept(rdptest.Certificate(g.t))
 	s.begin(c)
 	return c, s
 }

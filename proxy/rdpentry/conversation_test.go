@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -23,6 +22,7 @@ import (
 	"github.com/pawelmojski/inside/netfilter/nettest"
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
 )
@@ -61,24 +61,9 @@ func (c conversation) save(name string) error {
 
 func loadConversation(t testing.TB, name string) conversation {
 	t.Helper()
-	f, err := os.Open(filepath.Join(conversations, name+".gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var c conversation
-	for len(b) > 0 {
-		n := 3 + int(binary.LittleEndian.Uint16(b[1:]))
-		c = append(c, said{server: b[0] == 's', frame: b[3:n:n]})
-		b = b[n:]
+	for _, s := range rdptest.Conversation(t, filepath.Join(conversations, name+".gz")) {
+		c = append(c, said{server: s.Server, frame: s.Frame})
 	}
 	return c
 }
@@ -268,7 +253,7 @@ func converse(t *testing.T, name string, depth int, shadow bool, client string) 
 		}
 		return err == nil
 	})
-	s := &stenographer{t: t, cert: certificate(t), depth: depth}
+	s := &stenographer{t: t, cert: rdptest.Certificate(t), depth: depth}
 	g := newGate(t)
 	g.permit(name)
 	v := &written{gate: g, dial: func(ctx context.Context) (net.Conn, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
@@ -20,7 +21,7 @@ func inside(t *testing.T) (*gate, *peer, *played) {
 	t.Helper()
 	g := newGate(t)
 	c := g.enter(usual())
-	s := g.accept(certificate(t))
+	s := g.accept(rdptest.Certificate(t))
 	s.begin(c)
 	return g, c, s
 }
@@ -28,7 +29,7 @@ func inside(t *testing.T) (*gate, *peer, *played) {
 func TestTheTwoSidesHaveNumbersAndSettingsOfTheirOwn(t *testing.T) {
 	g := newGate(t)
 	c := g.enter(usual())
-	s := g.accept(certificate(t))
+	s := g.accept(rdptest.Certificate(t))
 	if s.info.User != "ideo" || s.info.Password != "correct horse" {
 		t.Errorf("the server is logged in to with %+v", s.info)
 	}
@@ -306,7 +307,7 @@ func (p *peer) openPage() map[uint32]int {
 
 func TestTheServersKeyIsPinned(t *testing.T) {
 	g := newGate(t)
-	first := certificate(t)
+	first := rdptest.Certificate(t)
 	c := g.enter(usual())
 	g.accept(first).begin(c)
 	c.side.close()
@@ -325,7 +326,7 @@ func TestTheServersKeyIsPinned(t *testing.T) {
 			p := &peer{t: t, side: newSide(conn)}
 			p.side.frames.Next()
 			p.side.write(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolSSL}.Frame())
-			p.side.secured(serverTLS(conn, certificate(t)))
+			p.side.secured(serverTLS(conn, rdptest.Certificate(t)))
 			p.side.frames.Next()
 			conn.Close()
 		}
@@ -436,7 +437,7 @@ func TestAnotherLoginAtTheServersPromptIsNoticed(t *testing.T) {
 	g.verdict.Load().Grant.Logins = []string{"ideo"}
 	g.decide = loginOnly(g, "ideo")
 	c := g.enter(usual())
-	s := g.accept(certificate(t))
+	s := g.accept(rdptest.Certificate(t))
 	s.begin(c)
 	s.say(logon("ideo"))
 	c.data(wire.DataLogon)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/screen"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording"
@@ -231,7 +232,7 @@ func TestSilenceAfterTheLoginEndsTheSession(t *testing.T) {
 			t.Parallel()
 			g := newGate(t)
 			client := g.enterWith(quick(), usual())
-			s := g.accept(certificate(t))
+			s := g.accept(rdptest.Certificate(t))
 			go c.play(client, s)
 			if err := g.end(); !errors.Is(err, policy.Failed) || !errors.Is(err, c.want) {
 				t.Errorf("the session ended with %v", err)
@@ -244,7 +245,7 @@ func TestSilenceAfterTheLoginEndsTheSession(t *testing.T) {
 func TestAServerThatTakesNoInputIsLeft(t *testing.T) {
 	g := newGate(t)
 	c := g.enterWith(quick(), usual())
-	g.accept(certificate(t)).begin(c)
+	g.accept(rdptest.Certificate(t)).begin(c)
 	much := frames(wire.SendDataRequest, 1006, firstChannel+1, append([]byte{5, 0, 4, 0}, make([]byte, 1<<14)...), 0)
 	for c.side.write(much) == nil { // the server's own buffers first
 	}
@@ -322,7 +323,7 @@ func TestAServerWhoseLoginHasNoEndIsRefused(t *testing.T) {
 			g := newGate(t)
 			client := g.enterWith(quick(), usual())
 			p := g.acceptRaw(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybrid})
-			conn := serverTLS(p.side.raw, certificate(t))
+			conn := serverTLS(p.side.raw, rdptest.Certificate(t))
 			if err := conn.Handshake(); err != nil {
 				t.Fatal(err)
 			}

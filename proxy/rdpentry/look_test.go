@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -16,7 +17,7 @@ func answers(t *testing.T, answer func(asked uint32) wire.ConnectionConfirm) fun
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ln.Close() })
-	cert := certificate(t)
+	cert := rdptest.Certificate(t)
 	go func() {
 		for {
 			conn, err := ln.Accept()

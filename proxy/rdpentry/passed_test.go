@@ -10,6 +10,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/credssp"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -136,6 +137,6 @@ func TestWithoutTheServersOwnKeyNothingPassesThrough(t *testing.T) {
 
 func otherKey(g *gate) {
 	p := g.acceptRaw(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybrid})
-	serverTLS(p.side.raw, certificate(g.t)).Handshake()
+	serverTLS(p.side.raw, rdptest.Certificate(g.t)).Handshake()
 	p.side.frames.Next()
 }

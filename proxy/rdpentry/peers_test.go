@@ -2,14 +2,9 @@ package rdpentry
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"net/netip"
 	"os"
@@ -22,6 +17,7 @@ import (
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/codec"
 	"github.com/pawelmojski/inside/proxy/rdpentry/credssp"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 	"github.com/pawelmojski/inside/proxy/recording"
 	"github.com/pawelmojski/inside/proxy/recording/desktop"
@@ -63,7 +59,7 @@ const waiting = 10 * time.Second
 
 func newGate(t testing.TB) *gate {
 	t.Helper()
-	g := &gate{t: t, notices: make(chan string), own: certificate(t), ended: make(chan error, 1)}
+	g := &gate{t: t, notices: make(chan string), own: rdptest.Certificate(t), ended: make(chan error, 1)}
 	allowed := policy.Verdict{
 		Person: &policy.Person{ID: "1", Name: "p.mojski"}, Server: &policy.Server{ID: "1", Name: "desk"},
 		Grant: &policy.Grant{ID: "1"}, Protocol: policy.RDP,
@@ -213,20 +209,6 @@ func (g *gate) Pin(_ context.Context, _ netip.AddrPort, key []byte) error {
 	defer g.mu.Unlock()
 	g.pins = append(g.pins, key)
 	return nil
-}
-
-func certificate(t testing.TB) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // A peer is what a test plays: a client or a server.
@@ -562,7 +544,7 @@ func (g *gate) acceptQuietly(t testing.TB) {
 	}
 	request, _ := wire.ParseConnectionRequest(frame.Body)
 	s.write(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolSSL}.Frame())
-	s.secured(serverTLS(conn, certificate(t)))
+	s.secured(serverTLS(conn, rdptest.Certificate(t)))
 	p, err := s.nextPayload()
 	if err != nil {
 		return

@@ -7,6 +7,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/pawelmojski/inside/policy"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -45,7 +46,7 @@ func TestARedirectionIsNotFollowedAndThePersonIsTold(t *testing.T) {
 			t.Parallel()
 			g := newGate(t)
 			p := g.enter(usual())
-			s := g.accept(certificate(t))
+			s := g.accept(rdptest.Certificate(t))
 			if c.begun {
 				s.begin(p)
 			}

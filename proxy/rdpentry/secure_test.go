@@ -10,6 +10,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/credssp"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -93,7 +94,7 @@ func TestAClientThatProvesTheStoredPasswordIsLetIn(t *testing.T) {
 			g := newGate(t)
 			g.stored = []storedPassword{{proxy.PasswordFor{Login: c.stored}, "correct horse"}}
 			p := g.enter(byNLA(c.domain, "ideo", "correct horse"))
-			s := g.accept(certificate(t))
+			s := g.accept(rdptest.Certificate(t))
 			s.begin(p)
 			if s.info.User != "ideo" || s.info.Password != "correct horse" || !s.info.Autologon() {
 				t.Errorf("the server is logged in to with %+v", s.info)
@@ -158,7 +159,7 @@ func TestAPasswordThatNeedsNoProofComesBeforeWhatTheClientSent(t *testing.T) {
 			w := usual()
 			w.request.Protocols, w.info.Password = wire.ProtocolSSL, c.sent
 			p := g.enter(w)
-			s := g.accept(certificate(t))
+			s := g.accept(rdptest.Certificate(t))
 			s.begin(p)
 			if s.info.User != "ideo" || s.info.Password != c.want || c.unproven && !s.info.Autologon() {
 				t.Errorf("the server is logged in to with %+v", s.info)
@@ -177,7 +178,7 @@ func TestAStoredPasswordThatTheServerRefusesEndsTheSession(t *testing.T) {
 	w.info.Password = ""
 	p := g.enter(w)
 	s := g.acceptRaw(wire.ConnectionConfirm{Negotiation: true, Protocol: wire.ProtocolHybrid})
-	cert := certificate(t)
+	cert := rdptest.Certificate(t)
 	conn := serverTLS(s.side.raw, cert)
 	own, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {

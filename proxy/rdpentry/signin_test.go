@@ -10,6 +10,7 @@ import (
 
 	"github.com/pawelmojski/inside/policy"
 	"github.com/pawelmojski/inside/proxy/rdpentry/form"
+	"github.com/pawelmojski/inside/proxy/rdpentry/rdptest"
 	"github.com/pawelmojski/inside/proxy/rdpentry/wire"
 )
 
@@ -65,7 +66,7 @@ func TestWhoSentNoLoginIsAskedAndGoesOnWithTheServersDesktop(t *testing.T) {
 	// What is typed now is meant for nobody.
 	c.types(0x1e)
 	c.writes("late", true)
-	s := g.accept(certificate(t))
+	s := g.accept(rdptest.Certificate(t))
 	if s.info.User != "ideo" || s.info.Password != "zażółć" || !s.info.Autologon() {
 		t.Errorf("the server is logged in to with %q, %q", s.info.User, s.info.Password)
 	}
@@ -167,7 +168,7 @@ func TestALoginThatWasRefusedBeforeIsNoted(t *testing.T) {
 		c.types(0x0e)
 	}
 	c.signIn("ideo", "right")
-	g.accept(certificate(t)).begin(c)
+	g.accept(rdptest.Certificate(t)).begin(c)
 	c.side.close()
 	g.end()
 	if e := g.events[0]; e.Kind != "login-refused" || !strings.Contains(e.Detail, "admin") || e.Time.IsZero() {
@@ -280,7 +281,7 @@ func TestAServerThatAsksForALicenseAfterTheFormIsTold(t *testing.T) {
 	c := g.enter(nobody())
 	c.openPage()
 	c.signIn("ideo", "x")
-	s := g.accept(certificate(t))
+	s := g.accept(rdptest.Certificate(t))
 	s.say(request)
 	if got := s.next(); string(got.Data) != string(wire.NoLicense()) {
 		t.Errorf("the server hears % x", got.Data)
@@ -300,7 +301,7 @@ func TestAServerThatInsistsOnALicenseAfterTheFormCannotBeEntered(t *testing.T) {
 			c := g.enter(nobody())
 			c.openPage()
 			c.signIn("ideo", "x")
-			s := g.accept(certificate(t))
+			s := g.accept(rdptest.Certificate(t))
 			c.dismiss()
 			s.say(request)
 			s.next()
