@@ -38,6 +38,7 @@ type Pages struct {
 	door    Door
 	closing context.Context
 	mux     *http.ServeMux
+	signed  []string // the patterns of pages that are for who is signed in
 	board   *board
 }
 
@@ -68,6 +69,22 @@ func New(closing context.Context, house *api.Client, door Door) *Pages {
 	p.page("POST /sessions/{id}/kill", p.killSession)
 	p.page("POST /sessions/{id}/video", p.askVideo)
 	p.page("GET /search", p.showSearch)
+	p.page("GET /persons", p.showPersons)
+	p.page("POST /persons", p.changes(path("/persons"), refused, addPerson))
+	p.page("GET /persons/{name}", p.showPerson)
+	p.page("POST /persons/{name}", p.changes(personPath, p.personAt, setPerson))
+	p.page("POST /persons/{name}/addresses", p.changes(personPath, p.personAt, addAddress))
+	p.page("POST /persons/{name}/addresses/remove", p.changes(personPath, p.personAt, removeAddress))
+	p.page("GET /servers", p.showServers)
+	p.page("POST /servers", p.changes(path("/servers"), refused, addServer))
+	p.page("GET /servers/{name}", p.showServer)
+	p.page("POST /servers/{name}", p.changes(serverPath, p.serverAt, setServer))
+	p.page("POST /servers/{name}/keys", p.changes(serverPath, p.serverAt, trustKeys))
+	p.page("POST /servers/{name}/keys/forget", p.changes(serverPath, p.serverAt, forgetKeys))
+	p.page("GET /groups", p.showGroups)
+	p.page("POST /groups/{kind}", p.changes(path("/groups"), refused, createGroup))
+	p.page("GET /groups/{kind}/{name}", p.showGroup)
+	p.page("POST /groups/{kind}/{name}/members", p.changes(groupPath, p.groupAt, changeMember))
 	p.page("/", p.nothingHere)
 	return p
 }
@@ -126,6 +143,7 @@ func (p *Pages) open(pattern string, f func(v *visit) error) {
 // page is for whoever is signed in; what they may see and do on it the API
 // says.
 func (p *Pages) page(pattern string, f func(v *visit) error) {
+	p.signed = append(p.signed, pattern)
 	p.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{pages: p, w: w, r: r, secret: api.Signin(r)}
 		if v.secret == "" {

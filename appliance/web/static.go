@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"net/http"
-	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -37,7 +37,7 @@ var files = sync.OnceValue(func() map[string]file {
 			return err
 		}
 		body, err := staticFiles.ReadFile(name)
-		kind, known := kinds[path.Ext(name)]
+		kind, known := kinds[filepath.Ext(name)]
 		if err != nil || !known {
 			return err
 		}
