@@ -17,7 +17,8 @@
 // nobody listens (net/netfilter/nft_tproxy.c: NFT_BREAK), so each tproxy rule
 // is followed by a reset of the same match. The forward chain drops what the
 // routing did not deliver here. And ip rules at 910, outside nftables, prohibit
-// the way around the gate even after `nft flush ruleset`. With Other Forward
+// the way around the gate even after `nft flush ruleset`; both kinds of ip rules
+// move further ahead when somebody else's come before them. With Other Forward
 // these guards name ports, and a SYN cut into fragments gets past them in the
 // moment until the gate has repaired its table, for as long as nobody repairs
 // it if the gate is away; with Other Drop it does not.

@@ -25,6 +25,7 @@ type Gate struct {
 	config  Config
 	egress  map[string]bool // interfaces towards protected prefixes, for Source Client
 	rules   Rules
+	stand   uint32 // preference of our deliverers
 	checked uint32 // generation of nftables in which our table was right
 	failed  error  // why the last repair did not succeed
 	resting bool   // the rules are another process's, see Rest
@@ -136,11 +137,12 @@ func (g *Gate) Listener(entry string) *Listener { return g.listeners[entry] }
 // apply brings the kernel from any state to these rules. What closes is added
 // before anything is taken away. g.mu is held, or g not shared yet.
 func (g *Gate) apply(r Rules) error {
-	have, err := g.kernel.ipRules()
+	have, others, err := g.kernel.ipRules()
 	if err != nil {
 		return err
 	}
-	lacking := missing(r.ipRules, have)
+	want := ahead(r.ipRules, others)
+	lacking := missing(want, have)
 	// Guards first: until everything stands, nothing passes.
 	slices.SortStableFunc(lacking, func(a, b ipRule) int { return int(b.pref) - int(a.pref) })
 	for _, rule := range lacking {
@@ -156,12 +158,12 @@ func (g *Gate) apply(r Rules) error {
 	if err := g.kernel.replaceTable(r); err != nil {
 		return err
 	}
-	for _, rule := range missing(have, r.ipRules) {
+	for _, rule := range missing(have, want) {
 		if err := g.kernel.deleteIPRule(rule); err != nil {
 			return err
 		}
 	}
-	g.rules = r
+	g.rules, g.stand = r, standing(others)
 	g.checked = 0
 	lost, err := g.losses()
 	if err == nil && len(lost) > 0 {
@@ -173,15 +175,23 @@ func (g *Gate) apply(r Rules) error {
 // losses compares the kernel with the rules, and tells in words what differs.
 func (g *Gate) losses() ([]string, error) {
 	var lost []string
-	have, err := g.kernel.ipRules()
+	have, others, err := g.kernel.ipRules()
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range missing(g.rules.ipRules, have) {
-		lost = append(lost, fmt.Sprintf("a routing rule was deleted: %s", r))
-	}
-	for _, r := range missing(have, g.rules.ipRules) {
-		lost = append(lost, fmt.Sprintf("a routing rule was added at our preference: %s", r))
+	switch stand := standing(others); {
+	case stand < g.stand:
+		lost = append(lost, fmt.Sprintf("a routing rule of somebody else's stands before ours, which go to preference %d", stand))
+	case stand > g.stand:
+		lost = append(lost, fmt.Sprintf("no routing rule of others stands before ours any more, which go back to preference %d", stand))
+	default:
+		want := ahead(g.rules.ipRules, others)
+		for _, r := range missing(want, have) {
+			lost = append(lost, fmt.Sprintf("a routing rule was deleted: %s", r))
+		}
+		for _, r := range missing(have, want) {
+			lost = append(lost, fmt.Sprintf("a routing rule was added at our preference: %s", r))
+		}
 	}
 	for _, f := range g.rules.routes {
 		ok, err := g.kernel.hasRoute(f)
@@ -254,7 +264,8 @@ func (g *Gate) expectAnswers(name string) error {
 		return nil // the successor sees to it
 	}
 	for _, r := range g.rules.ipRules {
-		if r.iif == name && r.pref == prefDeliver {
+		if r.iif == name && r.delivers() {
+			r.pref = g.stand
 			if err := g.kernel.addIPRule(r); err != nil {
 				return err
 			}
@@ -316,7 +327,7 @@ func (k *kernel) cleanup() error {
 	if err := k.namesake(); !errors.As(err, &other) {
 		errs = append(errs, err, k.deleteTable())
 	}
-	rules, err := k.ipRules()
+	rules, _, err := k.ipRules()
 	errs = append(errs, err)
 	for _, r := range rules {
 		errs = append(errs, k.deleteIPRule(r))

@@ -10,30 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is ours in the routing policy: rules at these two preferences of the
-// shapes below, and the route table. Everything else belongs to others.
+// What is ours in the routing policy: rules at these two preferences, or lower
+// by some steps, of the shapes below, and the route table. Everything else
+// belongs to others.
 const (
 	prefDeliver = 900 // before Tailscale's 5210, and 1310 on OpenWrt
 	prefGuard   = 910
+	prefStep    = 20  // see ahead
+	prefFirst   = 100 // of deliverers; who stands before is there on purpose
 	routeTable  = 2600
 )
 
 // An ipRule is one of our routing rules, of one of two shapes.
 //
-// The deliverer, at 900, sends marked packets of one interface to our table.
+// The deliverer, at 900 or before, sends marked packets of one interface to our table.
 // It must name the interface: where net.ipv4.conf.all.src_valid_mark is set,
 // by Tailscale or wg-quick, the kernel's check of the source address carries
 // the mark too, would hit "everything is local" without it, and silently drop
 // every SYN (tailscale/tailscale#19796).
 //
-// The guard, at 910, prohibits the way around the gate. One that spares lets
+// The guard, at 10 more, prohibits the way around the gate. One that spares lets
 // packets pass that have the pass bit: their connection began when the prefix
 // was only observed.
 type ipRule struct {
 	family family
 	pref   uint32
 	iif    string
-	to     netip.Prefix // guard only
+	to     netip.Prefix // guard only, which is known by it
 	ports  portRange    // guard only; none is everything
 	proto  uint32       // of the ports
 	spares bool         // guard only
@@ -67,6 +70,54 @@ func desiredIPRules(c Config, egress []string) []ipRule {
 	return rules
 }
 
+func (r ipRule) delivers() bool { return !r.to.IsValid() }
+
+// ahead moves our rules before those of others, by as many steps as it takes.
+// `ip rule add` without a preference, as wg-quick calls it twice where it sends
+// everything through a tunnel, takes the place before the second rule that there
+// is (fib_default_rule_pref in net/core/fib_rules.c), which may be ours: then
+// what is intercepted would be routed on, and past the guard.
+func ahead(rules []ipRule, others []uint32) []ipRule {
+	by := prefDeliver - standing(others)
+	if by == 0 {
+		return rules
+	}
+	moved := slices.Clone(rules)
+	for i := range moved {
+		moved[i].pref -= by
+	}
+	return moved
+}
+
+// standing is the preference at which deliverers stand before the rules of
+// others.
+func standing(others []uint32) uint32 {
+	stand := uint32(prefDeliver)
+	for _, other := range others {
+		for stand > prefFirst && other > prefFirst+prefGuard-prefDeliver && other <= stand+prefGuard-prefDeliver {
+			stand -= prefStep
+		}
+	}
+	return stand
+}
+
+// isStep reports whether deliverers may stand at a preference.
+func isStep(pref uint32) bool {
+	return pref >= prefFirst && pref <= prefDeliver && (prefDeliver-pref)%prefStep == 0
+}
+
+// preference is where a rule of a dump stands, whosesoever it is.
+func preference(b []byte) uint32 {
+	if len(b) >= unix.SizeofRtMsg {
+		for typ, v := range attributes(b[unix.SizeofRtMsg:]) {
+			if typ == nl.FRA_PRIORITY {
+				return number(v)
+			}
+		}
+	}
+	return 0
+}
+
 func (f family) option() string {
 	if f == v6 {
 		return "-6 "
@@ -77,7 +128,7 @@ func (f family) option() string {
 // String is the command that makes the rule.
 func (r ipRule) String() string {
 	s := fmt.Sprintf("ip %srule add pref %d iif %s", r.family.option(), r.pref, r.iif)
-	if r.pref == prefDeliver {
+	if r.delivers() {
 		return s + fmt.Sprintf(" fwmark 0x%08x/0x%08x lookup %d", markBit, markBit, routeTable)
 	}
 	s += " to " + r.to.String()
@@ -109,7 +160,7 @@ func (r ipRule) encode() []nl.NetlinkRequestData {
 		nl.NewRtAttr(nl.FRA_PRIORITY, native(r.pref)),
 		nl.NewRtAttr(nl.FRA_IIFNAME, append([]byte(r.iif), 0)),
 	}
-	if r.pref == prefDeliver {
+	if r.delivers() {
 		msg.Type = actToTable
 		return append(data,
 			nl.NewRtAttr(nl.FRA_TABLE, native(routeTable)),
@@ -189,15 +240,16 @@ func decodeIPRule(b []byte) (r ipRule, ours bool) {
 			return r, false
 		}
 	}
-	if addr, ok := netip.AddrFromSlice(to); ok && r.pref == prefGuard {
+	delivers, guards := isStep(r.pref), isStep(r.pref-(prefGuard-prefDeliver))
+	if addr, ok := netip.AddrFromSlice(to); ok && guards {
 		r.to = netip.PrefixFrom(addr, int(msg.Dst_len))
 	}
 	switch {
 	case r.iif == "":
 		return r, false
-	case r.pref == prefDeliver && msg.Type == actToTable:
+	case delivers && msg.Type == actToTable:
 		return r, mark == markBit && mask == markBit && table == routeTable && msg.Dst_len == 0 && r.proto == 0 && r.ports == portRange{}
-	case r.pref == prefGuard && msg.Type == actProhibit:
+	case guards && msg.Type == actProhibit:
 		known := guarded[r.proto] != ""
 		r.spares = mask == passBit
 		return r, r.to.IsValid() && mark == 0 && (mask == 0 || r.spares) && known == (r.ports != portRange{}) && (known || r.proto == 0)

@@ -137,24 +137,26 @@ func (k *kernel) deleteTable() error {
 	return nil
 }
 
-// ipRules lists those of our shape, of both families.
-func (k *kernel) ipRules() ([]ipRule, error) {
-	var ours []ipRule
+// ipRules lists those of our shape, of both families, and the preferences of
+// all others.
+func (k *kernel) ipRules() (ours []ipRule, others []uint32, err error) {
 	for _, f := range []family{v4, v6} {
 		replies, err := k.ask(unix.NETLINK_ROUTE, unix.RTM_GETRULE, unix.NLM_F_DUMP, unix.RTM_NEWRULE, header(f))
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
 			continue // booted with ipv6.disable=1
 		}
 		if err != nil {
-			return nil, fmt.Errorf("list the %s routing rules: %w", f, err)
+			return nil, nil, fmt.Errorf("list the %s routing rules: %w", f, err)
 		}
 		for _, b := range replies {
 			if r, ok := decodeIPRule(b); ok {
 				ours = append(ours, r)
+			} else {
+				others = append(others, preference(b))
 			}
 		}
 	}
-	return ours, nil
+	return ours, others, nil
 }
 
 func (k *kernel) addIPRule(r ipRule) error {

@@ -31,8 +31,31 @@ func TestAnIPRuleIsReadAsItWasWritten(t *testing.T) {
 				r.proto = rapid.SampledFrom([]uint32{unix.IPPROTO_TCP, unix.IPPROTO_UDP}).Draw(t, "proto")
 			}
 		}
+		r = ahead([]ipRule{r}, rapid.SliceOf(rapid.Uint32Range(0, 1000)).Draw(t, "others"))[0]
 		if got, ours := decodeIPRule(wire(r)); !ours || got != r {
 			t.Errorf("wrote %s, read %s, ours %t", r, got, ours)
+		}
+	})
+}
+
+func TestOurRoutingRulesStandBeforeThoseOfOthers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		others := rapid.SliceOf(rapid.Uint32Range(0, 33_000)).Draw(t, "others")
+		moved := ahead([]ipRule{{pref: prefDeliver}, {pref: prefGuard}}, others)
+		stand := moved[0].pref
+		if !isStep(stand) || moved[1].pref != stand+prefGuard-prefDeliver {
+			t.Fatalf("%v beside %v", moved, others)
+		}
+		later := false // whether they would stand before all as well one step later
+		for _, other := range others {
+			before := other > prefFirst+prefGuard-prefDeliver
+			if before && other <= moved[1].pref {
+				t.Errorf("%d stands before %v", other, moved)
+			}
+			later = later || before && other <= moved[1].pref+prefStep
+		}
+		if stand < prefDeliver && !later {
+			t.Errorf("%v for no reason beside %v", moved, others)
 		}
 	})
 }

@@ -184,7 +184,7 @@ func TestNothingPassesAGateThatIsDeadNotListeningOrStopped(t *testing.T) {
 				}
 				try("started, not listening", "connection refused")
 
-				rules, _ := k.ipRules()
+				rules, _, _ := k.ipRules()
 				for _, r := range rules {
 					if err := k.deleteIPRule(r); err != nil {
 						t.Fatal(err)

@@ -62,12 +62,12 @@ func GuardByRouting(c Config) error {
 		return err
 	}
 	defer k.close()
-	have, err := k.ipRules()
+	have, others, err := k.ipRules()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, r := range missing(desired(c, nil).ipRules, have) {
+	for _, r := range missing(ahead(desired(c, nil).ipRules, others), have) {
 		errs = append(errs, k.addIPRule(r))
 	}
 	return errors.Join(errs...)

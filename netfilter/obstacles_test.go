@@ -296,7 +296,7 @@ func TestWhomTheKernelDelivers(t *testing.T) {
 	if err := gate.Delivers(nettest.ClientSide, nettest.ClientIP6, nettest.BackendIP6); err != nil {
 		t.Errorf("IPv6: %v", err)
 	}
-	if _, err := lab.Gateway.Run(soon(t), "ip", "rule", "add", "pref", "800", "iif", "c0", "lookup", "main"); err != nil {
+	if _, err := lab.Gateway.Run(soon(t), "ip", "rule", "add", "pref", "50", "iif", "c0", "lookup", "main"); err != nil {
 		t.Fatal(err)
 	}
 	if err := gate.Delivers(nettest.ClientSide, nettest.ClientIP4, nettest.BackendIP4); err == nil || !strings.Contains(err.Error(), "another routing rule comes first") {

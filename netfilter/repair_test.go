@@ -287,7 +287,7 @@ func TestNothingOfOthersIsTouched(t *testing.T) {
 	sh(t, lab, foreign)
 	before := others(t, lab)
 	g := openGate(t, lab, config())
-	sh(t, lab, "nft delete table inet inside; ip rule del pref 900 iif c0")
+	sh(t, lab, "nft delete table inet inside; ip rule del pref 880 iif c0") // others stand at 900 and 910
 	g.next(t)
 	poll(t, "a healthy gate", func() bool { return g.Healthy() == nil })
 	c := config()
@@ -337,5 +337,46 @@ func TestLeftoversOfAPredecessorAreReplacedAndCleanupRemovesEverything(t *testin
 		if d := cmp.Diff(untouched, state()); d != "" {
 			t.Errorf("-before +after cleanup:\n%s", d)
 		}
+	}
+}
+
+// wg-quick adds its rules without a preference, which puts them before ours:
+// what is intercepted would be routed on, and past the guard.
+func TestRoutingRulesOfOthersDoNotComeBeforeOurs(t *testing.T) {
+	nettest.Need(t, "ip", "nft")
+	lab := nettest.For(t, nettest.Options{})
+	serveNames(t, lab.Backend, ":22")
+	g := openGate(t, lab, config())
+	before := sh(t, lab, "ip rule; ip -6 rule")
+	for round := range 2 {
+		for _, add := range []string{"not fwmark 51820 table 51820", "table main suppress_prefixlength 0"} {
+			sh(t, lab, "ip rule add "+add+"; ip -6 rule add "+add)
+		}
+		what := g.next(t)
+		poll(t, "rules that moved", func() bool { return g.Healthy() == nil })
+		if round == 0 && !strings.Contains(what, "a routing rule of somebody else's stands before ours, which go to preference 8") {
+			t.Errorf("told: %s", what)
+		}
+		expect(t, "IPv4", exchange(t, lab.Client, "10.30.0.140:22"), "gate: 10.50.0.2 to 10.30.0.140:22 | server: 10.30.0.1")
+		expect(t, "IPv6", exchange(t, lab.Client, "[fd30::140]:22"), "gate: fd50::2 to [fd30::140]:22 | server: fd30::1")
+		if round == 0 {
+			sh(t, lab, `for f in -4 -6; do ip $f rule del table 51820; ip $f rule del table main suppress_prefixlength 0; done`)
+			poll(t, "rules that are back", func() bool { return sh(t, lab, "ip rule; ip -6 rule") == before })
+		}
+	}
+	// The guard stands before them, too.
+	if err := g.Close(false); err != nil {
+		t.Fatal(err)
+	}
+	sh(t, lab, "nft flush ruleset")
+	reached := map[string]bool{server4: false, server6: false}
+	if d := cmp.Diff(reached, notStopped(t, lab, reached)); d != "" {
+		t.Error(d)
+	}
+	if err := lab.Gateway.Do(Cleanup); err != nil {
+		t.Fatal(err)
+	}
+	if left := sh(t, lab, "ip rule; ip -6 rule"); strings.Contains(left, "prohibit") || strings.Contains(left, "0x1000000") {
+		t.Errorf("left behind:\n%s", left)
 	}
 }
