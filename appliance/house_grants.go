@@ -295,7 +295,8 @@ func (h *House) grantNotes(g *policy.Grant) []string {
 		if p.Disabled {
 			notes = append(notes, fmt.Sprintf("%s is disabled: inside person enable %s", p.Name, p.Name))
 		}
-		if !slices.ContainsFunc(p.Addresses, func(a policy.Address) bool { return !a.Disabled }) {
+		byLogin := p.Account != "" && h.asksTailscale()
+		if !byLogin && !slices.ContainsFunc(p.Addresses, func(a policy.Address) bool { return !a.Disabled }) {
 			notes = append(notes, fmt.Sprintf("%s has no address to come from: inside person ip add %s ADDRESS", p.Name, p.Name))
 		}
 	}

@@ -77,13 +77,15 @@ type story struct {
 	person  lab.Person
 	stream  *connects
 	session *lab.Session
+	tailnet *tailnetwork // nil until a story has one
+	t       testing.TB
 }
 
 type storyKey struct{}
 
 func newStory(env *testscript.Env, root, deb string) error {
 	t := env.T().(testing.TB)
-	s := &story{lab: nettest.For(t, nettest.Options{})}
+	s := &story{lab: nettest.For(t, nettest.Options{}), t: t}
 	users := []nettest.User{{Name: "root", Password: lab.Password}}
 	if _, err := s.lab.StartSSHD(nettest.SSHDOptions{Users: users}); err != nil {
 		return err
