@@ -73,7 +73,7 @@ type successor struct {
 	told chan struct{} // closed when this process is to end
 	tell func()        // closes it
 
-	pid, handle int // handle stands for the process even after it has ended (pidfd_open(2))
+	pid, handle int // handle stands for the process even after it has ended (pidfd_open(2)), until await returns
 
 	mu     sync.Mutex
 	rested bool          // the rules are its
@@ -261,6 +261,7 @@ func (h *House) Upgrade(ctx context.Context) (api.Upgraded, error) {
 
 // await waits until the successor serves.
 func (s *successor) await() error {
+	defer unix.Close(s.handle)
 	late := fmt.Errorf("it did not within %s", upgradePatience)
 	select {
 	case <-s.serves:
