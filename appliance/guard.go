@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pawelmojski/inside/appliance/config"
 	"github.com/pawelmojski/inside/netfilter"
@@ -24,7 +25,7 @@ const (
 func rulesOf(i *config.Intercept) netfilter.Config {
 	rules := netfilter.Config{
 		Interfaces: i.Interfaces,
-		Protect:    i.Protect,
+		Protect:    slices.Concat(i.Protect, i.Warn),
 		Observe:    i.Observe,
 		Other:      netfilter.Other(i.Other),
 		Source:     netfilter.Source(i.Source),

@@ -96,7 +96,7 @@ func (a *Appliance) examineGate() *doctor.Gate {
 		Rules: a.rulesRight(), Doors: a.doorsOpen(), Forwards: map[bool]doctor.Answer{},
 	}
 	if now, _ := a.settings.now(); now.Intercept != nil {
-		g.Observe, g.Deaf = now.Intercept.Observe, a.overhearing.problem()
+		g.Warn, g.Observe, g.Deaf = now.Intercept.Warn, now.Intercept.Observe, a.overhearing.problem()
 	}
 	g.Links, g.LinksErr = a.gate.Links()
 	for _, p := range c.Protect {

@@ -52,11 +52,13 @@ func (h *House) about(ctx context.Context, se policy.Session) ([]byte, error) {
 	if all.Session, err = h.Session(ctx, string(se.ID)); err != nil {
 		return nil, err
 	}
-	if all.Stay, err = h.Stay(ctx, string(se.Stay)); err != nil {
-		return nil, err
-	}
-	if all.Grant, err = h.Grant(ctx, string(se.Grant)); err != nil {
-		return nil, err
+	if se.Grant != "" { // and not let in without
+		if all.Stay, err = h.Stay(ctx, string(se.Stay)); err != nil {
+			return nil, err
+		}
+		if all.Grant, err = h.Grant(ctx, string(se.Grant)); err != nil {
+			return nil, err
+		}
 	}
 	all.Gate, all.Time, all.By = h.Gate, h.Now().UTC(), api.By(ctx)
 	return json.MarshalIndent(all, "", "  ")

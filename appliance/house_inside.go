@@ -156,7 +156,7 @@ func wireSession(b *policy.Book, now time.Time, se policy.Session, live map[poli
 		Person: names.person(se.Person), PersonID: string(se.Person),
 		Server: names.server(se.Server), ServerID: string(se.Server),
 		Protocol: string(se.Protocol), Login: se.Login, Client: se.Client.String(), Dest: se.Dest.String(),
-		Account: se.Identity.Account, Node: se.Identity.Node,
+		Account: se.Identity.Account, Node: se.Identity.Node, Waived: string(se.Waived),
 		Gate: se.Gate, Start: se.Start, End: se.End, Carried: api.Carried(se.Carried),
 	}
 	if !se.End.IsZero() {
@@ -165,6 +165,9 @@ func wireSession(b *policy.Book, now time.Time, se policy.Session, live map[poli
 	}
 	if traffic, here := live[se.ID]; here {
 		wire.Live, wire.Carried = true, api.Carried(traffic)
+		if se.Grant == "" {
+			return wire
+		}
 		wire.Until = b.DecideBy(se.Grant, policy.Flow{
 			Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login, Identity: se.Identity, Inside: true,
 		}, now).Until.UTC()

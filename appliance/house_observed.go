@@ -62,7 +62,7 @@ func (h *House) networks() []api.Network {
 	for _, in := range []struct {
 		mode     string
 		prefixes []netip.Prefix
-	}{{api.ModeObserve, i.Observe}, {api.ModeProtect, i.Protect}} {
+	}{{api.ModeObserve, i.Observe}, {api.ModeWarn, i.Warn}, {api.ModeProtect, i.Protect}} {
 		for _, p := range in.prefixes {
 			all = append(all, api.Network{Prefix: p.String(), Mode: in.mode})
 		}
@@ -76,9 +76,16 @@ func (h *House) Proposals(ctx context.Context) (api.Proposals, error) {
 	if err != nil {
 		return api.Proposals{}, asProblem(err, "")
 	}
+	warned, err := h.Store.Entries(ctx, store.EntryFilter{Waived: true, Limit: mostWarned})
+	if err != nil {
+		return api.Proposals{}, asProblem(err, "")
+	}
 	d := draft{book: h.Book(), now: h.Now(), names: map[netip.Addr]string{}, taken: map[string]bool{}, grants: map[allowance]*need{}}
 	for _, a := range slices.Backward(seen) { // as they became known
 		d.learn(a)
+	}
+	for _, e := range slices.Backward(warned) {
+		d.learnEntry(e)
 	}
 	for _, server := range d.keyed {
 		pinned, err := h.Store.HostKeys(ctx, server)
@@ -123,16 +130,33 @@ type need struct {
 // grantLength is that of proposed grants.
 const grantLength = "30d"
 
+// mostWarned bounds how many entries are looked at.
+const mostWarned = 10_000
+
+// learnEntry takes an entry into account that would have been denied. Its
+// server's key was pinned when it was seen.
+func (d *draft) learnEntry(e store.Entry) {
+	d.need(store.Acquaintance{
+		Client: e.Client.Addr(), Server: e.Dest, Protocol: e.Protocol, Login: e.Login, First: e.Time, Last: e.Time, Times: 1,
+	}, e.Identity)
+}
+
 // learn takes one acquaintance into account.
 func (d *draft) learn(a store.Acquaintance) {
 	if a.Protocol == policy.SSH && !slices.Contains(d.keyed, a.Server) {
 		d.keyed = append(d.keyed, a.Server)
 	}
-	person, server := d.person(a), d.server(a)
-	if person == "" {
+	d.need(a, policy.Identity{})
+}
+
+// need notes what would have to be known for the two to go on.
+func (d *draft) need(a store.Acquaintance, id policy.Identity) {
+	v := d.book.Decide(policy.Flow{Client: netip.AddrPortFrom(a.Client, 1), Dest: a.Server, Protocol: a.Protocol, Login: a.Login, Identity: id}, d.now)
+	if v.Denial == policy.AmbiguousPerson {
+		d.note("more than one person is known by %s: see inside person ip list", a.Client)
 		return
 	}
-	v := d.book.Decide(policy.Flow{Client: netip.AddrPortFrom(a.Client, 1), Dest: a.Server, Protocol: a.Protocol, Login: a.Login}, d.now)
+	person, server := d.person(a, v.Person), d.server(a)
 	switch v.Denial {
 	case "":
 		return
@@ -163,15 +187,10 @@ func (d *draft) note(format string, args ...any) {
 	}
 }
 
-// person names who comes from an address, and proposes to add who is unknown.
-func (d *draft) person(a store.Acquaintance) string {
-	if p := d.book.PersonAt(a.Client); p != nil {
-		return p.Name
-	}
-	v := d.book.Decide(policy.Flow{Client: netip.AddrPortFrom(a.Client, 1), Dest: a.Server}, d.now)
-	if v.Denial == policy.AmbiguousPerson {
-		d.note("more than one person is known by %s: see inside person ip list", a.Client)
-		return ""
+// person names who comes, and proposes to add who is unknown.
+func (d *draft) person(a store.Acquaintance, known *policy.Person) string {
+	if known != nil {
+		return known.Name
 	}
 	name, proposed := d.names[a.Client]
 	if !proposed {

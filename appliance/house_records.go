@@ -45,14 +45,14 @@ func wireEntry(names namer, e store.Entry) api.Entry {
 		Server: names.server(e.Server), ServerID: string(e.Server),
 		Grant: string(e.Grant), Session: string(e.Session),
 		Allowed: e.Denial == "", Denial: string(e.Denial), Sentence: e.Denial.Sentence(), Detail: e.Detail,
-		Account: e.Identity.Account, Node: e.Identity.Node,
+		Account: e.Identity.Account, Node: e.Identity.Node, Waived: string(e.Waived),
 	}
 }
 
 func (h *House) entryFilter(f api.EntryFilter) (found store.EntryFilter, err error) {
-	found = store.EntryFilter{Limit: limitOf(f.Limit), Allowed: f.Answer == "allowed", Denied: f.Answer == "denied"}
-	if f.Answer != "" && !found.Allowed && !found.Denied {
-		return found, invalid("", "%.40q is no answer to an entry: they are allowed or denied", f.Answer)
+	found = store.EntryFilter{Limit: limitOf(f.Limit), Allowed: f.Answer == "allowed", Denied: f.Answer == "denied", Waived: f.Answer == "warned"}
+	if f.Answer != "" && !found.Allowed && !found.Denied && !found.Waived {
+		return found, invalid("", "%.40q is no answer to an entry: they are allowed, denied or warned", f.Answer)
 	}
 	if f.Person != "" {
 		p, err := h.personNamed(f.Person)

@@ -49,7 +49,7 @@ func foundSession(names namer, se policy.Session, live map[policy.SessionID]Traf
 		Person: names.person(se.Person), PersonID: string(se.Person), Server: names.server(se.Server), ServerID: string(se.Server),
 		Login: se.Login, Protocol: string(se.Protocol), Client: se.Client.String(), Dest: se.Dest.String(), Gate: se.Gate,
 		Grant: string(se.Grant), Stay: string(se.Stay), Session: string(se.ID), Carried: api.Carried(se.Carried),
-		Account: se.Identity.Account, Node: se.Identity.Node,
+		Account: se.Identity.Account, Node: se.Identity.Node, Waived: string(se.Waived),
 	}
 	if traffic, here := live[se.ID]; here {
 		f.Carried = api.Carried(traffic)

@@ -66,6 +66,8 @@ func (h *House) serverNotes(s *policy.Server) []string {
 	switch i := h.intercept(); {
 	case slices.ContainsFunc(i.Observe, covers):
 		notes = append(notes, fmt.Sprintf("%s is only observed: people get there without passing the gate until it is in protect of inside.toml", prefixText(s.Prefix)))
+	case slices.ContainsFunc(i.Warn, covers):
+		notes = append(notes, fmt.Sprintf("nobody is denied at %s yet: it is in warn of inside.toml", prefixText(s.Prefix)))
 	case !slices.ContainsFunc(i.Protect, covers):
 		notes = append(notes, fmt.Sprintf("%s is not protected: add it to protect in inside.toml, or people get there without passing the gate", prefixText(s.Prefix)))
 	}

@@ -44,6 +44,9 @@ func (v *visit) Keyring(ctx context.Context, login string) (proxy.Keyring, error
 		visit: v, person: verdict.Person.ID, server: verdict.Server.ID, login: login,
 		owners: map[string]proxy.KeyOwner{},
 	}
+	if verdict.Waived != "" {
+		return k, nil // what the gate holds is used by a grant only
+	}
 	if err := k.read(ctx); err != nil {
 		return nil, err
 	}
@@ -156,6 +159,9 @@ func (v *visit) Passwords(ctx context.Context) ([]proxy.PasswordFor, error) {
 	if !verdict.Allowed() {
 		return nil, errNotAdmitted
 	}
+	if verdict.Waived != "" {
+		return nil, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeDown)
 	defer cancel()
 	rows, err := v.house.store.Passwords(ctx, verdict.Person.ID, verdict.Server.ID)
@@ -178,7 +184,7 @@ func (k *keyring) session() (policy.Session, policy.Verdict, error) {
 		return se, verdict, errNotAdmitted
 	case v.ctx.Err() != nil:
 		return se, verdict, context.Cause(v.ctx)
-	case !verdict.Allowed() || se.Person != k.person || se.Server != k.server || se.Login != k.login:
+	case !verdict.Allowed() || verdict.Waived != "" || se.Person != k.person || se.Server != k.server || se.Login != k.login:
 		return se, verdict, errors.New("the session is not the one this is held for")
 	}
 	return se, verdict, nil

@@ -41,7 +41,9 @@ func (l *live) add(v *visit, se policy.Session) {
 	l.mu.Lock()
 	l.sessions[se.ID] = v
 	l.mu.Unlock()
-	l.addStay(se.Stay, se.Person, se.Grant)
+	if se.Stay != "" {
+		l.addStay(se.Stay, se.Person, se.Grant)
+	}
 	v.reconsider()
 }
 

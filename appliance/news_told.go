@@ -18,10 +18,12 @@ func (a *Appliance) tellDenied(e store.Entry) {
 func (a *Appliance) tellEntered(se policy.Session, joined bool) {
 	a.news.Tell(api.NewsEntry, wireEntry(namer{a.book.Load()}, store.Entry{
 		Time: se.Start, Gate: se.Gate, Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login,
-		Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID, Identity: se.Identity,
+		Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID, Identity: se.Identity, Waived: se.Waived,
 	}))
 	a.tellSession(se)
-	a.tellPresent(se, joined)
+	if se.Stay != "" {
+		a.tellPresent(se, joined)
+	}
 }
 
 // tellPresent tells of the stay of a session that has come to it, unless

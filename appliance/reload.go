@@ -139,7 +139,7 @@ func sameEntries(a, b *config.Intercept) bool {
 
 func families(i *config.Intercept) map[bool]bool {
 	is := map[bool]bool{}
-	for _, p := range slices.Concat(i.Protect, i.Observe) {
+	for _, p := range slices.Concat(i.Protect, i.Warn, i.Observe) {
 		is[p.Addr().Is4()] = true
 	}
 	return is
@@ -173,7 +173,7 @@ func values(c config.Config) map[string]string {
 	}
 	if i := c.Intercept; i != nil {
 		v["intercept.interfaces"], v["intercept.protect"] = fmt.Sprint(i.Interfaces), fmt.Sprint(i.Protect)
-		v["intercept.observe"] = fmt.Sprint(i.Observe)
+		v["intercept.warn"], v["intercept.observe"] = fmt.Sprint(i.Warn), fmt.Sprint(i.Observe)
 		v["intercept.ssh_ports"], v["intercept.rdp_ports"] = fmt.Sprint(i.SSHPorts), fmt.Sprint(i.RDPPorts)
 		v["intercept.other"], v["intercept.source"], v["intercept.on_stop"] = i.Other, i.Source, i.OnStop
 	}

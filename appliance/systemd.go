@@ -131,6 +131,9 @@ func (a *Appliance) pulse() (string, error) {
 		if n := len(c.Intercept.Observe); n > 0 {
 			parts = append(parts, fmt.Sprintf("%d OBSERVED ONLY", n))
 		}
+		if n := len(c.Intercept.Warn); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d WARN ONLY", n))
+		}
 	}
 	if a.ledger.problem() != nil {
 		parts = append(parts, "DATABASE AWAY: nobody new gets in")

@@ -31,9 +31,15 @@ func (v *visit) reconsider() {
 		return
 	}
 	now, book := v.house.clock.now(), v.house.book.Load()
+	if before.Waived != "" && v.staysWaived(book, before, now) {
+		return
+	}
 	verdict := book.DecideBy(se.Grant, v.believed(), now)
 	if verdict.Person != nil && verdict.Person.ID != se.Person {
-		v.end(policy.NoLongerAllowed) // the address, or the account, is somebody else's now
+		// The address, or the account, is somebody else's now.
+		if verdict.Denial = policy.UnknownPerson; !v.warned(book, verdict, now) {
+			v.end(policy.NoLongerAllowed)
+		}
 		return
 	}
 	if !verdict.Allowed() {
@@ -42,7 +48,9 @@ func (v *visit) reconsider() {
 			v.house.log.Error("session not moved to another grant", "session", se.ID, "error", err)
 		}
 		if !verdict.Allowed() {
-			v.end(causeOfDenial(verdict.Denial))
+			if !v.warned(book, verdict, now) {
+				v.end(causeOfDenial(verdict.Denial))
+			}
 			return
 		}
 	}

@@ -109,12 +109,17 @@ func (v *visit) Decide(login string) policy.Verdict {
 	defer func() { v.house.metrics.decided(time.Since(began)) }()
 	f := v.believed()
 	f.Login = login
-	verdict := v.house.book.Load().Decide(f, v.house.clock.now())
+	book := v.house.book.Load()
+	verdict := book.Decide(f, v.house.clock.now())
+	if verdict.Denial == policy.UnknownPerson && v.unidentified != nil && !errors.Is(v.unidentified, tailscale.ErrNobody) {
+		verdict.Denial = policy.Unidentified
+	}
+	if v.house.warns(f.Dest) {
+		verdict = book.Waive(verdict, f)
+	}
 	switch {
 	case v.house.forbidden(f.Dest):
 		verdict.Denial = policy.ForbiddenDest
-	case verdict.Denial == policy.UnknownPerson && v.unidentified != nil && !errors.Is(v.unidentified, tailscale.ErrNobody):
-		verdict.Denial = policy.Unidentified
 	case !verdict.Allowed():
 	case v.house.records.ready() != nil:
 		verdict.Denial = policy.RecorderUnavailable
@@ -135,14 +140,19 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 		return refuse(verdict.Denial, nil)
 	}
 	identity, err := v.stillThem(ctx)
-	if err != nil {
+	if err != nil && !v.house.warns(v.flow.Dest) {
 		return refuse(policy.Unidentified, err)
+	}
+	if err != nil && verdict.Waived == "" {
+		verdict.Denial = policy.Unidentified
+		verdict = v.house.book.Load().Waive(verdict, v.flow)
 	}
 	se := policy.Session{
 		ID:       newSessionID(),
 		Person:   verdict.Person.ID,
 		Server:   verdict.Server.ID,
 		Grant:    verdict.Grant.ID,
+		Waived:   verdict.Waived,
 		Protocol: v.flow.Protocol,
 		Login:    login,
 		Client:   v.flow.Client,
@@ -188,7 +198,7 @@ func (v *visit) Admit(ctx context.Context, login string) (policy.Session, error)
 	v.house.metrics.entered(se.Protocol, joined)
 	v.house.lookout.keyRight(se.Dest)
 	v.house.log.Info("entered", "person", verdict.Person.Name, "server", verdict.Server.Name, "login", login,
-		"identity", se.Identity.String(), "grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until)
+		"identity", se.Identity.String(), "grant", se.Grant, "stay", se.Stay, "session", se.ID, "joined", joined, "until", verdict.Until, "waived", string(se.Waived))
 	v.house.live.add(v, se)
 	v.house.tellEntered(se, joined)
 	return se, nil
@@ -227,10 +237,15 @@ func (v *visit) enter(ctx context.Context, se policy.Session, verdict *policy.Ve
 			continue
 		}
 		full = append(full, policy.Full{Grant: se.Grant, Denial: denial})
-		if *verdict = v.house.book.Load().DecideWithout(full, f, v.house.clock.now()); !verdict.Allowed() {
+		book := v.house.book.Load()
+		*verdict = book.DecideWithout(full, f, v.house.clock.now())
+		if v.house.warns(f.Dest) {
+			*verdict = book.Waive(*verdict, f)
+		}
+		if !verdict.Allowed() {
 			return entered, joined, err
 		}
-		se.Grant = verdict.Grant.ID
+		se.Grant, se.Waived = verdict.Grant.ID, verdict.Waived
 	}
 }
 

@@ -46,6 +46,7 @@ type Verdict struct {
 	Denial   Denial    // "" is yes
 	Until    time.Time // the effective end; zero is none
 	Ends     EndCause  // what comes to its end then; "" for none
+	Waived   Denial    // of one that is allowed: it would be a denial, see Waive
 }
 
 // Allowed reports whether the verdict lets the flow in.

@@ -32,6 +32,9 @@ const (
 	Dynamic
 )
 
+// AllForwarding is every direction.
+const AllForwarding = Local | Remote | Dynamic
+
 var forwardingNames = []string{"local", "remote", "dynamic"} // by bit
 
 // String returns the directions as ParseForwarding reads them, "none" for the

@@ -36,7 +36,8 @@ type Stay struct {
 	Recordings int        // of those that have ended
 }
 
-// A Session is one connection within a stay.
+// A Session is one connection within a stay; one that was let in though it
+// would have been denied rests on none, and its Person and Server may be "".
 type Session struct {
 	ID       SessionID
 	Stay     StayID
@@ -52,6 +53,7 @@ type Session struct {
 	Start    time.Time
 	End      time.Time // zero while it lasts
 	Cause    EndCause
+	Waived   Denial    // why it would have been denied when it began, where nobody is yet
 	Carried            // known when it has ended
 	Removed  time.Time // when its recording was, because it was old; zero if it was not
 }

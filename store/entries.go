@@ -26,9 +26,10 @@ type Entry struct {
 	Detail   string           // for humans: what lies beneath a denial
 	Session  policy.SessionID // of an allowed entry
 	Identity policy.Identity  // what the network said of who came, where it was asked
+	Waived   policy.Denial    // of an allowed entry: it would have been denied for this, were its network protected
 }
 
-const entryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session, link, hash, account, node"
+const entryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session, link, hash, account, node, waived"
 
 // Deny writes a denied entry. A zero Time is now. What a stranger may have
 // chosen, the login and the detail, is made readable and never a reason not to
@@ -56,16 +57,20 @@ type entryRow struct {
 	denial, detail, session                             string
 	link                                                int64
 	hash                                                string
-	account, node                                       string
+	account, node, waived                               string
 }
 
-// sum is the hash the row must have behind prev. Entries without an identity
-// have the hash they had before there were any.
+// sum is the hash the row must have behind prev. Entries without an identity,
+// or without a denial that was waived, have the hash they had before there were
+// any.
 func (e entryRow) sum(prev string) string {
 	columns := []any{e.link, e.id, e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server,
 		e.grant, e.denial, e.detail, e.session}
-	if e.account != "" || e.node != "" {
+	if e.account != "" || e.node != "" || e.waived != "" {
 		columns = append(columns, e.account, e.node)
+	}
+	if e.waived != "" {
+		columns = append(columns, e.waived)
 	}
 	return linkHash(prev, "entries", columns...)
 }
@@ -83,11 +88,11 @@ func insertEntry(ctx context.Context, tx *sql.Tx, e Entry) error {
 		protocol: readable(string(e.Protocol), maxName), login: readable(e.Login, maxText),
 		person: string(e.Person), server: string(e.Server), grant: grant,
 		denial: string(e.Denial), detail: readable(e.Detail, maxDetail), session: string(e.Session), link: p.link,
-		account: readable(e.Identity.Account, maxText), node: readable(e.Identity.Node, maxText),
+		account: readable(e.Identity.Account, maxText), node: readable(e.Identity.Node, maxText), waived: string(e.Waived),
 	}
 	r.hash = r.sum(p.prev)
-	_, err = tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-		r.id, r.at, r.gate, r.client, r.dest, r.protocol, r.login, r.person, r.server, r.grant, r.denial, r.detail, r.session, r.link, r.hash, r.account, r.node)
+	_, err = tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+		r.id, r.at, r.gate, r.client, r.dest, r.protocol, r.login, r.person, r.server, r.grant, r.denial, r.detail, r.session, r.link, r.hash, r.account, r.node, r.waived)
 	if err != nil {
 		return err
 	}
@@ -140,6 +145,7 @@ func (s *Store) UnusedGrants(ctx context.Context, since, now time.Time) (map[pol
 type EntryFilter struct {
 	Allowed bool
 	Denied  bool
+	Waived  bool
 	Person  policy.PersonID
 	Server  policy.ServerID
 	After   int64 // older ones than this entry
@@ -161,6 +167,9 @@ func (s *Store) Entries(ctx context.Context, f EntryFilter) ([]Entry, error) {
 	if f.Denied {
 		w.and("denial <> ''")
 	}
+	if f.Waived {
+		w.and("waived <> ''")
+	}
 	if f.After > 0 {
 		w.and("id < " + w.place(f.After))
 	}
@@ -175,7 +184,7 @@ func (s *Store) Entries(ctx context.Context, f EntryFilter) ([]Entry, error) {
 
 func readEntryColumns(r row) (e entryRow, err error) {
 	return e, r.Scan(&e.id, &e.at, &e.gate, &e.client, &e.dest, &e.protocol, &e.login, &e.person, &e.server, &e.grant,
-		&e.denial, &e.detail, &e.session, &e.link, &e.hash, &e.account, &e.node)
+		&e.denial, &e.detail, &e.session, &e.link, &e.hash, &e.account, &e.node, &e.waived)
 }
 
 func readEntry(r row) (Entry, error) {
@@ -187,7 +196,7 @@ func readEntry(r row) (Entry, error) {
 		ID: c.id, Time: moment(c.at), Gate: c.gate, Protocol: policy.Protocol(c.protocol), Login: c.login,
 		Person: policy.PersonID(c.person), Server: policy.ServerID(c.server), Grant: policy.GrantID(numberID(c.grant)),
 		Denial: policy.Denial(c.denial), Detail: c.detail, Session: policy.SessionID(c.session),
-		Identity: policy.Identity{Account: c.account, Node: c.node},
+		Identity: policy.Identity{Account: c.account, Node: c.node}, Waived: policy.Denial(c.waived),
 	}
 	if e.Client, err = parseAddrPort(c.client); err != nil {
 		return e, err

@@ -57,22 +57,22 @@ type factsReader struct {
 }
 
 // changed is a condition and its argument. There is none where everything is
-// to be read: an engine that went through the index by version for that would
-// read every row by itself.
-func (r *factsReader) changed(condition string) (string, []any) {
+// to be read, but for the row that stands for none: an engine that went through
+// the index by version for that would read every row by itself.
+func (r *factsReader) changed(condition, none string) (string, []any) {
 	if r.since == 0 {
-		return "", nil
+		return " WHERE " + none, nil
 	}
-	return " WHERE " + condition, []any{r.since}
+	return " WHERE " + condition + " AND " + none, []any{r.since}
 }
 
 func (r *factsReader) persons() ([]policy.Person, error) {
-	where, args := r.changed("version > $1")
+	where, args := r.changed("version > $1", "id <> ''")
 	persons, err := all(r.ctx, r.tx, readPerson, "SELECT "+personColumns+" FROM persons"+where, args...)
 	if err != nil {
 		return nil, err
 	}
-	where, args = r.changed("person IN (SELECT id FROM persons WHERE version > $1)")
+	where, args = r.changed("person IN (SELECT id FROM persons WHERE version > $1)", "person <> ''")
 	addresses, err := all(r.ctx, r.tx, readOwned, "SELECT "+addressColumns+" FROM addresses"+where+" ORDER BY id", args...)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (r *factsReader) persons() ([]policy.Person, error) {
 }
 
 func (r *factsReader) servers() ([]policy.Server, error) {
-	where, args := r.changed("version > $1")
+	where, args := r.changed("version > $1", "id <> ''")
 	servers, err := all(r.ctx, r.tx, readServer, "SELECT "+serverColumns+" FROM servers"+where, args...)
 	slices.SortFunc(servers, func(a, b policy.Server) int { return cmp.Compare(a.Name, b.Name) })
 	return servers, err
@@ -110,7 +110,7 @@ func (r *factsReader) groups(k Kind) ([]policy.Group, error) {
 	for i := range groups {
 		byID[groups[i].ID] = &groups[i]
 	}
-	where, args := r.changed("group_id IN (SELECT id FROM member_groups WHERE version > $1)")
+	where, args := r.changed("group_id IN (SELECT id FROM member_groups WHERE version > $1)", "group_id <> ''")
 	err = each(r.ctx, r.tx, func(r row) error {
 		var in, sub policy.GroupID
 		var member string
@@ -137,7 +137,7 @@ func (r *factsReader) groups(k Kind) ([]policy.Group, error) {
 }
 
 func (r *factsReader) grants() ([]policy.Grant, error) {
-	where, args := r.changed("version > $1")
+	where, args := r.changed("version > $1", "id <> 0")
 	n, err := number(r.tx.QueryRowContext(r.ctx, "SELECT COUNT(*) FROM grants"+where, args...))
 	if err != nil {
 		return nil, err

@@ -9,7 +9,7 @@ import (
 	"github.com/pawelmojski/inside/policy"
 )
 
-const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause, bytes_in, bytes_out, recordings, forwarding, files, removed, account, node"
+const sessionColumns = "id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause, bytes_in, bytes_out, recordings, forwarding, files, removed, account, node, waived"
 
 // sessionIDs are file names too, so their form is narrow.
 var (
@@ -22,7 +22,8 @@ const headLength = 4
 // Enter writes an allowed entry, joins or starts the stay of the person under
 // the grant and writes the session, in one transaction. When the grant allows
 // the person no further session beside those that are open, it is ErrFull; no
-// further entry for now, ErrOften. The session comes back with its Stay; one
+// further entry for now, ErrOften. A session with a Waived denial has neither: it
+// may be of nobody and on no server that is known. The session comes back with its Stay; one
 // without an id or a start is given them. joined tells whether the stay was
 // there before.
 //
@@ -45,6 +46,9 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 	err = s.writing(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := sessionParties(ctx, tx, se); err != nil {
 			return err
+		}
+		if se.Waived != "" {
+			return enterWaived(ctx, tx, se)
 		}
 		grant, _ := idNumber(string(se.Grant))
 		stay, was, err := joinOrStart(ctx, tx, se.Person, grant, se.Start)
@@ -69,10 +73,7 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 				return err
 			}
 		}
-		return insertEntry(ctx, tx, Entry{
-			Time: se.Start, Gate: se.Gate, Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login,
-			Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID, Identity: se.Identity,
-		})
+		return insertEntry(ctx, tx, entryOf(se))
 	})
 	if err != nil {
 		return policy.Session{}, false, err
@@ -80,7 +81,26 @@ func (s *Store) Enter(ctx context.Context, se policy.Session) (entered policy.Se
 	return se, joined, nil
 }
 
+// enterWaived writes a session that is let in though it would be denied: it
+// rests on no stay and no grant.
+func enterWaived(ctx context.Context, tx *sql.Tx, se policy.Session) error {
+	if err := insertSession(ctx, tx, se, 0, 0); err != nil {
+		return err
+	}
+	return insertEntry(ctx, tx, entryOf(se))
+}
+
+func entryOf(se policy.Session) Entry {
+	return Entry{
+		Time: se.Start, Gate: se.Gate, Client: se.Client, Dest: se.Dest, Protocol: se.Protocol, Login: se.Login,
+		Person: se.Person, Server: se.Server, Grant: se.Grant, Session: se.ID, Identity: se.Identity, Waived: se.Waived,
+	}
+}
+
 func checkSession(se policy.Session) error {
+	if se.Waived != "" && se.Grant != "" {
+		return refuse(ErrInvalid, "session %s is by grant %s, and would have been denied", se.ID, se.Grant)
+	}
 	if !sessionID.MatchString(string(se.ID)) {
 		return refuse(ErrInvalid, "session id %q is not 16 to 64 lower-case letters and digits", se.ID)
 	}
@@ -114,10 +134,15 @@ func sessionParties(ctx context.Context, tx *sql.Tx, se policy.Session) error {
 		return refuse(ErrNotFound, "there is no person with the id %q", se.Person)
 	case servers == 0:
 		return refuse(ErrNotFound, "there is no server with the id %q", se.Server)
-	case grants == 0:
-		return refuse(ErrNotFound, "there is no grant %q", se.Grant)
 	case taken > 0:
 		return refuse(ErrConflict, "there is a session %s already", se.ID)
+	case se.Waived != "":
+	case se.Person == "":
+		return refuse(ErrNotFound, "the session is of nobody")
+	case se.Server == "":
+		return refuse(ErrNotFound, "the session is on no server")
+	case grants == 0:
+		return refuse(ErrNotFound, "there is no grant %q", se.Grant)
 	}
 	return nil
 }
@@ -157,12 +182,12 @@ func notTooOften(ctx context.Context, tx *sql.Tx, p policy.PersonID, grant int64
 
 func insertSession(ctx context.Context, tx *sql.Tx, se policy.Session, stay, grant int64) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, stay, person, server, grant_id, protocol, login, client, dest, gate,
-			started, ended, cause, head, login_key, client_key, dest_key, account, node)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '', $12, $13, $14, $15, $16, $17)`,
+			started, ended, cause, head, login_key, client_key, dest_key, account, node, waived)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, '', $12, $13, $14, $15, $16, $17, $18)`,
 		se.ID, stay, se.Person, se.Server, grant, se.Protocol, se.Login,
 		addrPortText(se.Client), addrPortText(se.Dest), se.Gate, micros(se.Start), se.ID[:headLength],
 		loginKey(se.Login), addrKey(se.Client.Addr()), addrKey(se.Dest.Addr()),
-		se.Identity.Account, se.Identity.Node)
+		se.Identity.Account, se.Identity.Node, se.Waived)
 	return err
 }
 
@@ -412,7 +437,7 @@ func readSession(r row) (se policy.Session, err error) {
 	var client, dest string
 	if err := r.Scan(&se.ID, &stay, &se.Person, &se.Server, &grant, &se.Protocol, &se.Login, &client, &dest, &se.Gate,
 		&started, &ended, &se.Cause, &se.In, &se.Out, &se.Recordings, &se.Forwarding, &se.Files, &removed,
-		&se.Identity.Account, &se.Identity.Node); err != nil {
+		&se.Identity.Account, &se.Identity.Node, &se.Waived); err != nil {
 		return se, err
 	}
 	se.Stay, se.Grant = policy.StayID(numberID(stay)), policy.GrantID(numberID(grant))

@@ -90,6 +90,7 @@ type StayFilter struct {
 // Stays, newest first.
 func (s *Store) Stays(ctx context.Context, f StayFilter) ([]policy.Stay, error) {
 	var w where
+	w.and("id <> 0") // none
 	if f.Open {
 		w.and("ended = 0")
 	}

@@ -38,11 +38,11 @@ type lastPiece struct {
 type beginning struct {
 	at                                                  int64
 	gate, client, dest, protocol, login, person, server string
-	account, node                                       string
+	account, node, waived                               string
 }
 
 func (e entryRow) began() beginning {
-	return beginning{e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server, e.account, e.node}
+	return beginning{e.at, e.gate, e.client, e.dest, e.protocol, e.login, e.person, e.server, e.account, e.node, e.waived}
 }
 
 // A sessionState is a session as it lies in the table.
@@ -100,12 +100,12 @@ func (p *piece) toldOf(ctx context.Context, tx *sql.Tx) error {
 		}
 	}
 	p.sessions, p.stays = map[policy.SessionID]sessionState{}, map[policy.StayID]stayFact{}
-	const session = "SELECT id, stay, grant_id, ended, cause, started, gate, client, dest, protocol, login, person, server, account, node FROM sessions WHERE id IN ("
+	const session = "SELECT id, stay, grant_id, ended, cause, started, gate, client, dest, protocol, login, person, server, account, node, waived FROM sessions WHERE id IN ("
 	err := among(ctx, tx, func(r row) error {
 		var se sessionState
 		var stay, grant int64
 		f, b := &se.fact, &se.began
-		err := r.Scan(&f.Session, &stay, &grant, &f.End, &f.Cause, &b.at, &b.gate, &b.client, &b.dest, &b.protocol, &b.login, &b.person, &b.server, &b.account, &b.node)
+		err := r.Scan(&f.Session, &stay, &grant, &f.End, &f.Cause, &b.at, &b.gate, &b.client, &b.dest, &b.protocol, &b.login, &b.person, &b.server, &b.account, &b.node, &b.waived)
 		f.Stay, f.Grant = policy.StayID(numberID(stay)), policy.GrantID(numberID(grant))
 		p.sessions[f.Session] = se
 		return err
@@ -137,7 +137,7 @@ func (s *Store) named(ctx context.Context, err error) error {
 	if b.Record == someStay {
 		query, noun = `SELECT CAST(s.id AS TEXT) FROM stays s
 			LEFT JOIN audit a ON a.object = 'stay ' || CAST(s.id AS TEXT) AND a.action = '`+actionStayStarted+`'
-			WHERE a.id IS NULL ORDER BY s.id LIMIT 1`, "stay "
+			WHERE a.id IS NULL AND s.id <> 0 ORDER BY s.id LIMIT 1`, "stay "
 	}
 	var id string
 	if e := s.reading(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
@@ -178,7 +178,7 @@ func readLast(ctx context.Context, tx *sql.Tx, head int64) (*lastPiece, error) {
 	if l.sessions, err = number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM sessions")); err != nil {
 		return nil, err
 	}
-	if l.stays, err = number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM stays")); err != nil {
+	if l.stays, err = number(tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM stays WHERE id <> 0")); err != nil {
 		return nil, err
 	}
 	err = each(ctx, tx, func(r row) error {

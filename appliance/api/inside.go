@@ -63,6 +63,7 @@ type Session struct {
 
 	Account string `json:"account,omitempty"` // how who came was known: as this account of the network, such as Tailscale's; none: by the address
 	Node    string `json:"node,omitempty"`    // where they sat then
+	Waived  string `json:"waived,omitempty"`  // why it would have been denied, if its network did not only warn
 }
 
 // Carried is what went through a session, so far or in all.

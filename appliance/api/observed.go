@@ -9,6 +9,7 @@ import (
 // The modes of a network behind the gate.
 const (
 	ModeProtect = "protect" // who has no grant is denied
+	ModeWarn    = "warn"    // carried and recorded, nobody denied for want of a grant
 	ModeObserve = "observe" // passes untouched, looked at from aside
 )
 

@@ -24,11 +24,12 @@ type Entry struct {
 
 	Account string `json:"account,omitempty"` // how who came was known: as this account of the network, such as Tailscale's; none: by the address
 	Node    string `json:"node,omitempty"`    // where they sat then
+	Waived  string `json:"waived,omitempty"`  // why it would have been denied, if its network did not only warn
 }
 
 // EntryFilter limits a list of entries, newest first.
 type EntryFilter struct {
-	Answer string `query:"answer"` // "allowed", "denied"; "": both
+	Answer string `query:"answer"` // "allowed", "denied", "warned": allowed, but would have been denied; "": all
 	Person string `query:"person"`
 	Server string `query:"server"`
 	After  string `query:"after"` // the id of the last entry seen

@@ -69,6 +69,7 @@ type Found struct {
 
 	Account string `json:"account,omitempty"` // how who came was known: as this account of the network, such as Tailscale's; none: by the address
 	Node    string `json:"node,omitempty"`    // where they sat then
+	Waived  string `json:"waived,omitempty"`  // why it would have been denied, if its network did not only warn
 }
 
 // A Page is what a search found, newest first. Next continues it, "" when

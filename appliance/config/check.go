@@ -70,13 +70,13 @@ func (d *document) prefixes(key string) (prefixes []netip.Prefix) {
 	return prefixes
 }
 
-// checkModes looks at the lists of networks together.
+// checkModes looks at the three lists of networks together.
 func (d *document) checkModes(i *Intercept) {
 	type list struct {
 		key      string
 		prefixes []netip.Prefix
 	}
-	lists := []list{{"protect", i.Protect}, {"observe", i.Observe}}
+	lists := []list{{"protect", i.Protect}, {"warn", i.Warn}, {"observe", i.Observe}}
 	for n, later := range lists {
 		for _, earlier := range lists[:n] {
 			for _, p := range later.prefixes {

@@ -34,6 +34,7 @@ type Gate struct {
 type Intercept struct {
 	Interfaces []string
 	Protect    []netip.Prefix // who has no grant is denied
+	Warn       []netip.Prefix // carried and recorded, but nobody is denied for want of a grant
 	Observe    []netip.Prefix // passes untouched, and is looked at from aside
 	SSHPorts   []uint16
 	RDPPorts   []uint16
@@ -84,7 +85,7 @@ type Upgrade struct {
 // keys are all keys there are.
 var keys = []string{
 	"gate.name",
-	"intercept.interfaces", "intercept.protect", "intercept.observe", "intercept.ssh_ports", "intercept.rdp_ports",
+	"intercept.interfaces", "intercept.protect", "intercept.warn", "intercept.observe", "intercept.ssh_ports", "intercept.rdp_ports",
 	"intercept.other", "intercept.source", "intercept.on_stop",
 	"identity.tailscale",
 	"store.url",
@@ -167,7 +168,7 @@ func (d *document) intercept() *Intercept {
 		Source:     value(d, "intercept.source", "gateway", oneOf("gateway", "client")),
 		OnStop:     value(d, "intercept.on_stop", "block", oneOf("block", "open")),
 	}
-	i.Protect, i.Observe = d.prefixes("intercept.protect"), d.prefixes("intercept.observe")
+	i.Protect, i.Warn, i.Observe = d.prefixes("intercept.protect"), d.prefixes("intercept.warn"), d.prefixes("intercept.observe")
 	d.checkModes(i)
 	d.need("intercept.interfaces", `name the interfaces that people come from, such as ["tailscale0", "eth1"]`)
 	d.need("intercept.other", `choose "forward" (what people send to protected addresses on other ports than those of ssh and rdp passes as if there were no gate) or "drop" (it is refused)`)

@@ -111,6 +111,7 @@ rdp_ports = []
 other = "drop"
 source = "client"
 on_stop = "open"
+warn = ["192.0.2.8"]
 observe = ["198.51.100.0/24", "2001:db8::/32"]
 [identity]
 tailscale = true
@@ -134,6 +135,7 @@ max_drain = "1h30m"
 		Intercept: &Intercept{
 			Interfaces: []string{"wg0"},
 			Protect:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.7/32")},
+			Warn:       []netip.Prefix{netip.MustParsePrefix("192.0.2.8/32")},
 			Observe:    []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 			SSHPorts:   []uint16{22, 2222},
 			RDPPorts:   []uint16{},
@@ -196,8 +198,9 @@ func TestMistakesNameTheLineAndTheWayOut(t *testing.T) {
 		{"no prefixes", strings.Replace(least, `"10.30.0.0/16"`, ``, 1), `:3: intercept.protect: the list is empty`},
 		{"prefix", strings.Replace(least, `10.30.0.0/16`, `10.30.0.0/33`, 1), `:3: intercept.protect: "10.30.0.0/33": the length after the slash must be from 0 to 32`},
 		{"prefix with host bits", strings.Replace(least, `10.30.0.0/16`, `10.30.0.1/16`, 1), `:3: intercept.protect: 10.30.0.1/16 has bits beyond its length: write 10.30.0.0/16`},
-		{"no prefixes in any mode", strings.Replace(least, `"10.30.0.0/16"`, ``, 1) + "observe = []\n", `:3: intercept.protect: the list is empty`},
+		{"no prefixes in any mode", strings.Replace(least, `"10.30.0.0/16"`, ``, 1) + "warn = []\nobserve = []\n", `:3: intercept.protect: the list is empty`},
 		{"two modes", intercept(`observe = ["10.30.7.0/24"]`), `:5: intercept.observe and protect share addresses, 10.30.7.0/24 and 10.30.0.0/16: a network has one mode, leave it out of one of them`},
+		{"two other modes", intercept("warn = [\"10.40.0.0/16\"]\nobserve = [\"10.0.0.0/8\"]"), `:6: intercept.observe and warn share addresses, 10.0.0.0/8 and 10.40.0.0/16`},
 		{"port 0", intercept(`ssh_ports = [0]`), `:5: intercept.ssh_ports cannot hold 0: ports are from 1 to 65535`},
 		{"port 65536", intercept(`rdp_ports = [65536]`), `:5: intercept.rdp_ports cannot hold 65536: ports are from 1 to 65535`},
 		{"port twice", intercept(`ssh_ports = [22, 22]`), `:5: intercept.ssh_ports holds 22 twice: leave out one`},
@@ -261,9 +264,9 @@ func TestMistakesNameTheLineAndTheWayOut(t *testing.T) {
 }
 
 func TestANetworkMayBeInAnyMode(t *testing.T) {
-	for _, key := range []string{"protect", "observe"} {
+	for _, key := range []string{"protect", "warn", "observe"} {
 		c := load(t, write(t, strings.Replace(least, "protect", key, 1)))
-		if n := len(c.Intercept.Protect) + len(c.Intercept.Observe); n != 1 {
+		if n := len(c.Intercept.Protect) + len(c.Intercept.Warn) + len(c.Intercept.Observe); n != 1 {
 			t.Errorf("%s: %+v", key, c.Intercept)
 		}
 	}
@@ -318,7 +321,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if i := c.Intercept; i != nil && (len(i.Interfaces) == 0 || len(i.Protect)+len(i.Observe) == 0 || len(i.SSHPorts)+len(i.RDPPorts) == 0 ||
+		if i := c.Intercept; i != nil && (len(i.Interfaces) == 0 || len(i.Protect)+len(i.Warn)+len(i.Observe) == 0 || len(i.SSHPorts)+len(i.RDPPorts) == 0 ||
 			i.Other != "forward" && i.Other != "drop" || i.Source == "" || i.OnStop == "") {
 			t.Fatalf("%q was read as %+v", text, i)
 		}

@@ -35,7 +35,8 @@ type Facts struct {
 // A Gate is what a box that intercepts has around it.
 type Gate struct {
 	Interfaces []string
-	Protect    []netip.Prefix
+	Protect    []netip.Prefix // Warn among them
+	Warn       []netip.Prefix
 	Observe    []netip.Prefix
 	Deaf       error // why nothing is learned of those
 	RDP        bool
@@ -182,10 +183,13 @@ func (g *Gate) interfaces() api.Check {
 // modes remind of the networks that are not closed yet.
 func (g *Gate) modes() (checks []api.Check) {
 	if len(g.Observe) > 0 {
-		checks = append(checks, warning("observed", "inside observe report", "everybody reaches %s past the gate, unrecorded: move it from observe to protect in inside.toml when its servers and grants are known", list(g.Observe)))
+		checks = append(checks, warning("observed", "inside observe report", "everybody reaches %s past the gate, unrecorded: move it from observe to warn or protect in inside.toml when its servers and grants are known", list(g.Observe)))
 	}
 	if g.Deaf != nil {
 		checks = append(checks, warning("observing", "", "nothing is learned of %s: %v", list(g.Observe), g.Deaf))
+	}
+	if len(g.Warn) > 0 {
+		checks = append(checks, warning("warned", "inside observe report", "nobody is denied at %s: move it from warn to protect in inside.toml when everybody who should get in has a grant", list(g.Warn)))
 	}
 	return checks
 }

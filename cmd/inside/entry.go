@@ -23,17 +23,19 @@ func from(client, account, node string) string {
 
 func (c *cli) entriesCommand() *cobra.Command {
 	var f api.EntryFilter
-	var allowed, denied bool
+	var allowed, denied, warned bool
 	cmd := &cobra.Command{
 		Use: "entries", Short: "attempts to get in, allowed and denied, the newest first", Args: args(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case allowed && denied:
-				return asUsage(cmd, errors.New("--allowed and --denied exclude each other"))
+			case allowed && denied, allowed && warned, denied && warned:
+				return asUsage(cmd, errors.New("--allowed, --denied and --warned exclude each other"))
 			case allowed:
 				f.Answer = "allowed"
 			case denied:
 				f.Answer = "denied"
+			case warned:
+				f.Answer = "warned"
 			}
 			if c.csv {
 				return printPages(c, api.EveryEntry(cmd.Context(), c.house(), f))
@@ -44,7 +46,7 @@ func (c *cli) entriesCommand() *cobra.Command {
 			}
 			l := list{head: []string{"TIME", "ANSWER", "PERSON", "SERVER", "AS", "BY", "FROM", "TO", "GRANT", "SESSION", "DETAIL"}}
 			for _, e := range entries {
-				l.add(e.Time, firstOf(e.Denial, "allowed"), e.Person, e.Server, e.Login, e.Protocol, from(e.Client, e.Account, e.Node), e.Dest, e.Grant, sessionID(e.Session), e.Detail)
+				l.add(e.Time, answered(e), e.Person, e.Server, e.Login, e.Protocol, from(e.Client, e.Account, e.Node), e.Dest, e.Grant, sessionID(e.Session), e.Detail)
 			}
 			if err := c.list(entries, l); err != nil {
 				return err
@@ -55,6 +57,7 @@ func (c *cli) entriesCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&allowed, "allowed", false, "only those")
 	cmd.Flags().BoolVar(&denied, "denied", false, "only those")
+	cmd.Flags().BoolVar(&warned, "warned", false, "only those that were allowed because their network only warns")
 	cmd.Flags().StringVar(&f.Person, "person", "", "of this person")
 	cmd.Flags().StringVar(&f.Server, "server", "", "to this server")
 	cmd.Flags().StringVar(&f.After, "after", "", "older ones than this entry, its number")
@@ -62,4 +65,13 @@ func (c *cli) entriesCommand() *cobra.Command {
 	c.completeFlag(cmd, "person", c.personNames)
 	c.completeFlag(cmd, "server", c.serverNames)
 	return c.csvFlag(cmd)
+}
+
+// answered is what an entry was answered: "allowed", a denial, or the one that
+// was waived.
+func answered(e api.Entry) string {
+	if e.Waived != "" {
+		return "warned: " + e.Waived
+	}
+	return firstOf(e.Denial, "allowed")
 }

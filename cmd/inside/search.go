@@ -103,7 +103,7 @@ func (c *cli) printFound(page api.Page) error {
 			lasted = brief(f.Seconds)
 		}
 		l.add(f.Start, f.Status, f.Person, f.Server, f.Login, f.Protocol, from(f.Client, f.Account, f.Node), lasted, f.Grant, f.Stay, sessionID(f.Session),
-			firstOf(f.Denial, f.Cause), with(f.Carried))
+			why(f), with(f.Carried))
 	}
 	if err := c.list(page, l); err != nil {
 		return err
@@ -112,6 +112,14 @@ func (c *cli) printFound(page api.Page) error {
 		c.note("there is more: --after " + page.Next + ", --limit N, or --csv for all of it")
 	}
 	return nil
+}
+
+// why says why it was refused, or ended, and what would have refused it.
+func why(f api.Found) string {
+	if f.Waived != "" {
+		return strings.TrimSuffix("warned: "+f.Waived+", "+f.Cause, ", ")
+	}
+	return firstOf(f.Denial, f.Cause)
 }
 
 // with says what a session had beside its terminal.

@@ -63,7 +63,7 @@ func (c *cli) printStatus(s api.Status, now time.Time) error {
 	}
 	for i, n := range s.Open[:min(len(s.Open), statusMost)] {
 		line(first(i, "NOT CLOSED"), "%s: %s", n.Prefix, map[string]string{
-			api.ModeObserve: "only observed, everybody passes unrecorded",
+			api.ModeObserve: "only observed, everybody passes unrecorded", api.ModeWarn: "recorded, but nobody is denied",
 		}[n.Mode])
 	}
 	if more := len(s.Open) - statusMost; more > 0 {

@@ -17,7 +17,7 @@ import (
 
 // Run proves the contract of a store; open gives an empty one for each test.
 func Run(t *testing.T, open func(testing.TB) *store.Store) {
-	for _, part := range [][]proof{persons, servers, groups, grants, stays, sessions, record, hostKeys, credentials, facts, statistics, versions, maintenance, limits, renewals, templates, tokens, admins, history, renders, removals, approval, graphics, observed, chain} {
+	for _, part := range [][]proof{persons, servers, groups, grants, stays, sessions, record, hostKeys, credentials, facts, statistics, versions, maintenance, limits, renewals, templates, tokens, admins, history, renders, removals, approval, graphics, observed, waived, chain} {
 		for _, p := range part {
 			t.Run(p.sentence, func(t *testing.T) {
 				p.prove(&subject{T: t, Store: open(t), ctx: t.Context()})
