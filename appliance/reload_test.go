@@ -34,7 +34,7 @@ func TestWhatCountsAfterARestartOnlyIsWithheldAndNamed(t *testing.T) {
 			c.Recordings.Keep = "30d"
 		}, "recordings.keep", "intercept.protect"},
 		{"no RDP any more", func(c *config.Config) { c.Intercept.RDPPorts = nil }, "", "intercept.rdp_ports"},
-		{"a tower", func(c *config.Config) { c.Intercept = nil }, "", "intercept.interfaces intercept.on_stop intercept.other intercept.protect intercept.rdp_ports intercept.source intercept.ssh_ports"},
+		{"a tower", func(c *config.Config) { c.Intercept = nil }, "", "intercept.interfaces intercept.observe intercept.on_stop intercept.other intercept.protect intercept.rdp_ports intercept.source intercept.ssh_ports intercept.warn"},
 		{"name, store and paths", func(c *config.Config) { c.Gate.Name, c.Store.URL, c.Paths.Run = "x", "", "/x" }, "", "gate.name paths.run store.url"},
 		{"what has no listener", func(c *config.Config) {
 			c.Intercept.Other, c.Intercept.Source, c.Intercept.OnStop, c.API.Names = "drop", "client", "open", []string{"h"}

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/config"
 	"github.com/pawelmojski/inside/policy"
 )
 
 // insider is a person inside by one grant, without a database behind.
 func insider(t *testing.T, g policy.Grant) (*Appliance, *visit) {
 	t.Helper()
-	a := &Appliance{clock: newMoments(0), log: slog.New(slog.DiscardHandler), metrics: NewMetrics()}
+	a := &Appliance{clock: newMoments(0), log: slog.New(slog.DiscardHandler), metrics: NewMetrics(), settings: newSettings(config.Config{})}
 	a.ledger = newLedger(nil, a.metrics, a.log)
 	a.live = newLive(a)
 	a.news = NewBus(a.clock.now)
