@@ -12,7 +12,7 @@ import (
 // with the queries of today.
 const (
 	firstAuditColumns = "id, at, actor, action, object, detail, was, became, link, hash"
-	firstEntryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session, link, hash, '', ''"
+	firstEntryColumns = "id, at, gate, client, dest, protocol, login, person, server, grant_id, denial, detail, session, link, hash, '', '', ''"
 )
 
 // chainRows puts rows into the chain that were written before there was one,
@@ -59,7 +59,7 @@ func chainInside(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	sessions, err := all(ctx, tx, readSession, `SELECT id, stay, person, server, grant_id, protocol, login, client, dest, gate, started, ended, cause,
-		0, 0, 0, false, false, 0, '', '' FROM sessions ORDER BY started`)
+		0, 0, 0, false, false, 0, '', '', '' FROM sessions ORDER BY started`)
 	if err != nil {
 		return err
 	}

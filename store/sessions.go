@@ -130,19 +130,14 @@ func sessionParties(ctx context.Context, tx *sql.Tx, se policy.Session) error {
 	switch {
 	case err != nil:
 		return err
-	case persons == 0:
+	case persons == 0 || se.Person == "" && se.Waived == "":
 		return refuse(ErrNotFound, "there is no person with the id %q", se.Person)
-	case servers == 0:
+	case servers == 0 || se.Server == "" && se.Waived == "":
 		return refuse(ErrNotFound, "there is no server with the id %q", se.Server)
+	case grants == 0 || grant == 0 && se.Waived == "":
+		return refuse(ErrNotFound, "there is no grant %q", se.Grant)
 	case taken > 0:
 		return refuse(ErrConflict, "there is a session %s already", se.ID)
-	case se.Waived != "":
-	case se.Person == "":
-		return refuse(ErrNotFound, "the session is of nobody")
-	case se.Server == "":
-		return refuse(ErrNotFound, "the session is on no server")
-	case grants == 0:
-		return refuse(ErrNotFound, "there is no grant %q", se.Grant)
 	}
 	return nil
 }
