@@ -81,7 +81,13 @@ func Open(ctx context.Context, c Config, held Held, log *slog.Logger, repaired f
 	for _, name := range g.towardsServers() {
 		g.egress[name] = true
 	}
-	if err := g.apply(desired(c, g.egressNames())); err != nil {
+	have, err := g.kernel.ipRules()
+	if err != nil {
+		return nil, err
+	}
+	// A predecessor's exception for connections that began untouched stays.
+	g.config.Passing = slices.ContainsFunc(have, func(r ipRule) bool { return r.spares })
+	if err := g.apply(desired(g.config, g.egressNames())); err != nil {
 		return nil, err
 	}
 	for _, e := range c.Entries {

@@ -163,6 +163,12 @@ func TestConnectionsLiveThroughEachChangeOfTheModeOfTheirPrefix(t *testing.T) {
 				expect(t, "who comes now", carried.hear(t), "gate: 10.50.0.2 to 10.30.0.140:22")
 				expect(t, "who comes now", carried.hear(t), "SSH-2.0-server")
 
+				// The next gate, after a restart or an upgrade, knows it from the
+				// rules that stand.
+				g.Close(false)
+				g = openGate(t, lab, protect)
+				early.echoes(t, "another gate")
+
 				// A connection from the same port is another one: the old one's
 				// note does not let it pass.
 				from := netip.MustParseAddrPort(early.LocalAddr().String())

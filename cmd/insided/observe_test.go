@@ -22,7 +22,7 @@ func TestANetworkIsObservedAndThenProtectedAsTheReportProposes(t *testing.T) {
 	h.start()
 
 	// People reach it as if there were no gate.
-	early := h.sit("root@10.30.0.140", echoes)
+	early := h.sit("root@10.30.0.140", saysBack)
 	if es := h.entries(0); len(es) != 0 {
 		t.Errorf("entries in an observed network: %+v", es)
 	}
@@ -81,7 +81,7 @@ func TestANetworkIsObservedAndThenProtectedAsTheReportProposes(t *testing.T) {
 	}
 	h.shows(early, "seen: protected now")
 	h.write(filepath.Join(h.dir, "known_hosts"), "") // the gate shows a key of its own
-	late := h.sit("root@10.30.0.140", echoes)
+	late := h.sit("root@10.30.0.140", saysBack)
 	if live := h.live(1); live[0].Person != "person-10.50.0.2" || live[0].Server != "server-10.30.0.140" {
 		t.Errorf("%+v", live)
 	}

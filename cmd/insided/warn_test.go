@@ -11,17 +11,6 @@ import (
 	"github.com/pawelmojski/inside/netfilter/nettest"
 )
 
-// types has a terminal that echoes say something, and waits for it.
-func (h *house) types(tm *terminal, text string) {
-	h.t.Helper()
-	if _, err := io.WriteString(tm.stdin, text+"\n"); err != nil {
-		h.t.Fatal(err)
-	}
-	h.shows(tm, "seen: "+text)
-}
-
-const echoes = "while read line; do echo seen: $line; done"
-
 // In a network that only warns nobody is denied, everything is recorded, and
 // the admin reads who would have been.
 func TestANetworkThatWarnsDeniesNobodyAndSaysWhoWouldHaveBeen(t *testing.T) {
@@ -32,7 +21,7 @@ func TestANetworkThatWarnsDeniesNobodyAndSaysWhoWouldHaveBeen(t *testing.T) {
 	h.start()
 
 	// A person whom nobody knows, on a server that nobody knows.
-	stranger := h.sit("root@10.30.0.140", echoes)
+	stranger := h.sit("root@10.30.0.140", saysBack)
 	h.types(stranger, "nobody knows me")
 	first := h.live(1)[0]
 	if first.Waived != "unknown-person" || first.Person != "" || first.Grant != "" || first.Stay != "" {
@@ -66,7 +55,7 @@ func TestANetworkThatWarnsDeniesNobodyAndSaysWhoWouldHaveBeen(t *testing.T) {
 	// does not.
 	h.know()
 	grant := h.grant()
-	granted := h.sit("root@10.30.0.140", echoes)
+	granted := h.sit("root@10.30.0.140", saysBack)
 	h.types(granted, "by a grant")
 	live := h.live(2)
 	if live[0].Grant != grant || live[0].Waived != "" || live[0].Person != "p.mojski" {
@@ -133,7 +122,7 @@ func TestANetworkComesInStepByStep(t *testing.T) {
 	h.change("protect =", "observe =")
 	h.before = "true"
 	h.start()
-	untouched := h.sit("root@10.30.0.140", echoes)
+	untouched := h.sit("root@10.30.0.140", saysBack)
 	h.types(untouched, "observed")
 	h.until("the key is learned", func() bool {
 		seen := insideJSON[[]api.Acquaintance](h, "observe")
@@ -145,12 +134,12 @@ func TestANetworkComesInStepByStep(t *testing.T) {
 	h.inside("reload")
 	h.types(untouched, "warned")
 	h.write(filepath.Join(h.dir, "known_hosts"), "")
-	known := h.sit("root@10.30.0.140", echoes)
+	known := h.sit("root@10.30.0.140", saysBack)
 	h.types(known, "by the proposed grant")
 	if live := h.live(1); live[0].Waived != "" || live[0].Person != "person-"+nettest.ClientIP4.String() {
 		t.Errorf("%+v", live)
 	}
-	other := h.sit("root@"+nettest.BackendIP6.String(), echoes)
+	other := h.sit("root@"+nettest.BackendIP6.String(), saysBack)
 	h.types(other, "nobody proposed me")
 	h.live(2)
 
