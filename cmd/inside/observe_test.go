@@ -27,7 +27,7 @@ func TestADraftIsAScriptWhateverStrangersSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "it's $(touch evil) `touch evil` a\\nb \nssh-ed25519 AAAA\nssh-rsa $x'\n"; string(said) != want {
+	if want := "it's $(touch evil) `touch evil` a\\x0ab \nssh-ed25519 AAAA\nssh-rsa $x'\n"; string(said) != want {
 		t.Errorf("the script says %q, want %q", said, want)
 	}
 	if left, _ := exec.Command("ls", cmd.Dir).Output(); len(left) > 0 {
