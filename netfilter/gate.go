@@ -81,7 +81,7 @@ func Open(ctx context.Context, c Config, held Held, log *slog.Logger, repaired f
 	for _, name := range g.towardsServers() {
 		g.egress[name] = true
 	}
-	have, err := g.kernel.ipRules()
+	have, _, err := g.kernel.ipRules()
 	if err != nil {
 		return nil, err
 	}
