@@ -39,7 +39,7 @@ type Before struct {
 }
 
 const (
-	callPatience = 2 * time.Second  // for what takes microseconds
+	callPatience = time.Second      // for what takes microseconds
 	handPatience = 15 * time.Second // for the steps of taking over
 	catchingUp   = time.Second      // for facts to be read and acted upon
 
@@ -237,8 +237,8 @@ func (b *Before) end(patience time.Duration) {
 	if b == nil {
 		return
 	}
-	if b.there() {
-		b.call("End", Nothing{}, &Nothing{}, callPatience)
+	if b.there() && b.call("End", Nothing{}, &Nothing{}, callPatience) != nil {
+		patience = 0 // it hears nothing
 	}
 	select {
 	case <-b.gone:

@@ -140,7 +140,7 @@ func lacking(had map[int64]string, ms []migration) ([]migration, error) {
 	newest := ms[len(ms)-1].version
 	for version := range had {
 		if version > newest {
-			return nil, refuse(ErrInvalid, "the database has schema %d, this program knows schemas up to %d: upgrade it", version, newest)
+			return nil, refuse(ErrInvalid, "the database was made by a newer version: it has schema %d, this one knows schemas up to %d; install the newer version again", version, newest)
 		}
 	}
 	var todo []migration
