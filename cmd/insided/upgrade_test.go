@@ -244,7 +244,6 @@ func TestWhoIsInTheProcessBeforeIsEndedByAdminsAndInTime(t *testing.T) {
 func TestTheProcessBeforeCrashesOrHangs(t *testing.T) {
 	for name, signal := range map[string]syscall.Signal{"crashes": syscall.SIGKILL, "hangs": syscall.SIGSTOP} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // it waits most of its time
 			h := newHouse(t, settings{})
 			h.know()
 			h.grant()

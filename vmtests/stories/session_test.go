@@ -1,10 +1,14 @@
 package stories
 
-import "github.com/rogpeppe/go-internal/testscript"
+import (
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
 
 // session begin LOGIN@ADDRESS begins one, session goes on checks that what is
-// typed comes back, session ends waits until it was ended, session is cut types
-// until it is: what comes back meanwhile was recorded.
+// typed comes back, session ends waits until it was ended (at once: a second),
+// session is cut types until it is: what comes back meanwhile was recorded.
 func sessionThatStays(ts *testscript.TestScript, neg bool, args []string) {
 	s := of(ts)
 	switch args[0] {
@@ -19,6 +23,10 @@ func sessionThatStays(ts *testscript.TestScript, neg bool, args []string) {
 	case "is":
 		ts.Check(s.session.IsCut(longest))
 	case "ends":
-		ts.Check(s.session.Ends(longest))
+		patience := longest
+		if len(args) > 1 { // at once
+			patience = time.Second
+		}
+		ts.Check(s.session.Ends(patience))
 	}
 }

@@ -37,7 +37,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 // What the package and its units do is told on each Debian that is supported,
 // what the router then does, alone and among neighbours, on one.
 func TestStories(t *testing.T) {
-	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian", "wg-quick", "wireguard-go", "openvpn")
+	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian", "sqlite3", "wg-quick", "wireguard-go", "openvpn")
 	deb := makePackage(t)
 	for _, told := range []struct {
 		suite, stories string
@@ -77,6 +77,7 @@ type story struct {
 	person  lab.Person
 	stream  *connects
 	session *lab.Session
+	crowd   *crowd
 	tailnet *tailnetwork // nil until a story has one
 	t       testing.TB
 }
