@@ -35,7 +35,7 @@ type Before struct {
 
 	mu   sync.Mutex
 	last Carried                       // what it carried when it was last asked
-	mine map[policy.SessionID]struct{} // sessions of this process, for as long as there is one before
+	mine map[policy.SessionID]struct{} // sessions of this process; nil when all of the one before are closed
 }
 
 const (
@@ -216,12 +216,14 @@ func (b *Before) endStay(id policy.StayID, why policy.EndCause) {
 // own notes a session of this process before it is written down, so that it is
 // not taken for one the process before left open.
 func (b *Before) own(id policy.SessionID) {
-	if !b.there() {
+	if b == nil {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.mine[id] = struct{}{}
+	if b.mine != nil {
+		b.mine[id] = struct{}{}
+	}
 }
 
 func (b *Before) isOwn(id policy.SessionID) bool {
@@ -294,17 +296,29 @@ func (a *Appliance) mind(ctx context.Context) {
 }
 
 // inherit closes what the process before left open, had it crashed: its
-// sessions, their recordings, its spool.
+// sessions, their recordings, its spool. It tries until it can, or ctx ends.
 func (a *Appliance) inherit(ctx context.Context) {
-	a.before.awaitExit()
-	a.log.Info("the process before has ended", "pid", a.before.greeting.PID)
-	err := a.leftSpools(ctx)
-	if err == nil {
-		err = a.leftSessions(ctx)
+	b := a.before
+	b.awaitExit()
+	a.log.Info("the process before has ended", "pid", b.greeting.PID)
+	for said := ""; ; {
+		err := errors.Join(a.leftSpools(ctx), a.leftSessions(ctx))
+		if err == nil {
+			break
+		}
+		if ctx.Err() == nil && err.Error() != said {
+			said = err.Error()
+			a.log.Error("what the process before left is not all written down: it is tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(ledgerPause):
+		}
 	}
-	if err != nil && ctx.Err() == nil {
-		a.log.Error("what the process before left is not all written down: systemctl restart inside, when nobody is inside", "error", err)
-	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mine = nil
 }
 
 // leftSessions closes the sessions of this gate that are open in the record and
@@ -321,9 +335,11 @@ func (a *Appliance) leftSessions(ctx context.Context) error {
 		}
 		now := a.clock.now()
 		a.log.Error("the process before left a session open", "session", se.ID)
-		failed = append(failed, a.records.recover([]policy.Session{se}, now, func(id policy.SessionID, carried Traffic) error {
-			return a.store.Leave(ctx, id, now, policy.GateCrashed, carried)
-		}))
+		var carried Traffic
+		if err := a.records.recover([]policy.Session{se}, now, func(_ policy.SessionID, c Traffic) error { carried = c; return nil }); err != nil {
+			a.log.Error("recordings of the process before not all recovered", "session", se.ID, "error", err)
+		}
+		failed = append(failed, a.store.Leave(ctx, se.ID, now, policy.GateCrashed, carried))
 	}
 	return errors.Join(failed...)
 }

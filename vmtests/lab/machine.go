@@ -124,9 +124,6 @@ func (m *Machine) Command(ctx context.Context, name string, args ...string) *exe
 	return c
 }
 
-// Root is where this machine sees the files of the other.
-func (m *Machine) Root() string { return fmt.Sprintf("/proc/%d/root", m.leader) }
-
 // Write writes a file in the machine.
 func (m *Machine) Write(name, text string) error {
 	c := m.Command(context.Background(), "sh", "-c", `cat >"$0"`, name)
