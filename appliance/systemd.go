@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -64,6 +65,33 @@ func hold(address, name string, f *os.File) error {
 	return errors.Join(err, failed)
 }
 
+// A manager is the service manager, told by one socket that stays open: when
+// descriptors have run out, a new one could not be had, and the watchdog would
+// end everybody's session.
+type manager struct{ conn *net.UnixConn }
+
+// dialManager finds the service manager, if there is one (sd_notify(3)).
+func dialManager() (manager, error) {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return manager{}, nil
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	return manager{conn}, err
+}
+
+func (m manager) tell(state string) {
+	if m.conn != nil {
+		m.conn.Write([]byte(state))
+	}
+}
+
+func (m manager) close() {
+	if m.conn != nil {
+		m.conn.Close()
+	}
+}
+
 // statusEvery is how often the service manager's line about the gate is
 // renewed when nothing makes it be renewed more often.
 const statusEvery = 5 * time.Second
@@ -79,22 +107,27 @@ func (a *Appliance) report(ctx context.Context) {
 	if patience > 0 {
 		every = min(every, patience/4)
 	}
+	m, err := dialManager()
+	if err != nil {
+		a.log.Error("the service manager is told nothing, and its watchdog is not fed", "error", err)
+	}
+	defer m.close()
 	for said := ""; ; {
 		line, err := a.pulse()
 		switch {
 		case err != nil:
 			a.log.Error("something hangs; the service manager's watchdog is not fed", "error", err)
 		case patience > 0:
-			daemon.SdNotify(false, daemon.SdNotifyWatchdog)
+			m.tell(daemon.SdNotifyWatchdog)
 		}
 		if line != said {
 			said = line
-			daemon.SdNotify(false, "STATUS="+line)
+			m.tell("STATUS=" + line)
 		}
 		select {
 		case <-ctx.Done():
 			if a.successor.Load() == nil {
-				daemon.SdNotify(false, daemon.SdNotifyStopping)
+				m.tell(daemon.SdNotifyStopping)
 			}
 			return
 		case <-time.After(every):

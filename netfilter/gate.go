@@ -72,11 +72,9 @@ func Open(ctx context.Context, c Config, held Held, log *slog.Logger, repaired f
 	if g.kernel, err = openKernel(); err != nil {
 		return nil, err
 	}
-	if err := g.kernel.namesake(); err != nil {
-		return nil, err
-	}
-	if g.events, err = subscribe(); err != nil {
-		return nil, err
+	var other *Namesake
+	if err := g.kernel.namesake(); errors.As(err, &other) {
+		return nil, err // whatever else is wrong with nftables, the routing rules close
 	}
 	for _, name := range g.towardsServers() {
 		g.egress[name] = true
@@ -87,7 +85,12 @@ func Open(ctx context.Context, c Config, held Held, log *slog.Logger, repaired f
 	}
 	// A predecessor's exception for connections that began untouched stays.
 	g.config.Passing = slices.ContainsFunc(have, func(r ipRule) bool { return r.spares })
+	// Before anything else that can fail; what is lost until the watch begins,
+	// its first look finds.
 	if err := g.apply(desired(g.config, g.egressNames())); err != nil {
+		return nil, err
+	}
+	if g.events, err = subscribe(); err != nil {
 		return nil, err
 	}
 	for _, e := range c.Entries {

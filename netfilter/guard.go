@@ -1,5 +1,7 @@
 package netfilter
 
+import "errors"
+
 // Guard closes the way before there is a gate, and for as long as there is
 // none: it installs the rules of a gate whose listeners are not there. What
 // people send to an entry's port of a protected address is refused from the
@@ -19,8 +21,9 @@ func Guard(c Config) error {
 		return err
 	}
 	defer k.close()
-	if err := k.namesake(); err != nil {
-		return err
+	var other *Namesake
+	if err := k.namesake(); errors.As(err, &other) {
+		return err // whatever else is wrong with nftables, the routing rules close
 	}
 	return (&Gate{kernel: k}).apply(desired(c, nil))
 }

@@ -33,6 +33,9 @@ func openKernel() (*kernel, error) {
 	k := &kernel{sockets: map[int]*nl.SocketHandle{}, ns: netns.None()}
 	for _, protocol := range []int{unix.NETLINK_ROUTE, unix.NETLINK_NETFILTER} {
 		s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), protocol)
+		if protocol == unix.NETLINK_NETFILTER && errors.Is(err, unix.EPROTONOSUPPORT) {
+			continue // no nfnetlink: the guards outside nftables do without
+		}
 		if err != nil {
 			k.close()
 			return nil, fmt.Errorf("netlink: %w", err)
@@ -177,13 +180,17 @@ func (k *kernel) deleteIPRule(r ipRule) error {
 
 // explain adds the way out to what the kernel said.
 func explain(what string, err error) error {
+	var why unix.Errno // nftables says it once for each message that it sent
+	if errors.As(err, &why) {
+		err = why
+	}
 	hint := ""
 	switch {
 	case errors.Is(err, unix.EPERM):
 		hint = ": insided needs the capability CAP_NET_ADMIN (AmbientCapabilities= in its unit)"
 	case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EACCES):
 		hint = ": IPv6 is disabled here (net.ipv6.conf.lo.disable_ipv6); enable it or leave IPv6 prefixes out of protect"
-	case what == "nftables" && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP)):
+	case what == "nftables" && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPROTONOSUPPORT)):
 		hint = ": the kernel lacks something; load nf_tables, nft_tproxy, nft_socket, nft_fib_inet and nft_reject_inet with modprobe"
 	}
 	return fmt.Errorf("%s: %w%s", what, err, hint)

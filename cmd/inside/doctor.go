@@ -104,7 +104,7 @@ func isProgram(path string) bool {
 // serviceCheck says that the daemon does not run, and the last that it said.
 func serviceCheck(ctx context.Context, unreachable error) api.Check {
 	c := api.Check{Name: "service", State: api.CheckFailed, Text: unreachable.Error(), Hint: "systemctl start inside"}
-	if last, err := output(ctx, "journalctl", "-u", "inside", "-n", "1", "-o", "cat", "--no-pager"); err == nil && last != "" && !strings.HasPrefix(last, "-- ") {
+	if last, err := output(ctx, "journalctl", "-u", "inside", "-t", "insided", "-n", "1", "-o", "cat", "--no-pager"); err == nil && last != "" && !strings.HasPrefix(last, "-- ") {
 		c.Text += "; its last line in the log: " + last
 		c.Hint = "journalctl -u inside -n 20"
 	}
@@ -135,25 +135,6 @@ func clockCheck(adjtimex func(*unix.Timex) (int, error)) api.Check {
 		return api.Check{Name: "clock", State: api.CheckWarning, Text: "nothing keeps it right, and grants begin and end by it", Hint: "timedatectl set-ntp true || apt-get install -y systemd-timesyncd"}
 	}
 	return api.Check{Name: "clock", State: api.CheckOK, Text: "synchronized"}
-}
-
-// modulesCheck looks for what the rules need, where no rules are that could
-// show it.
-func modulesCheck(ctx context.Context) api.Check {
-	var missing []string
-	for _, name := range []string{"nf_tables", "nft_tproxy", "nft_socket"} {
-		if _, err := os.Stat("/sys/module/" + name); err == nil {
-			continue
-		}
-		if _, err := output(ctx, "modprobe", "--dry-run", "--quiet", name); err != nil {
-			missing = append(missing, name)
-		}
-	}
-	if len(missing) > 0 {
-		return api.Check{Name: "kernel-modules", State: api.CheckWarning, Hint: "modprobe -a " + strings.Join(missing, " "),
-			Text: "not found: " + strings.Join(missing, ", ") + "; a kernel that has them built in is fine"}
-	}
-	return api.Check{Name: "kernel-modules", State: api.CheckOK, Text: "found"}
 }
 
 func (c *cli) printChecks(checks []api.Check) error {

@@ -92,7 +92,7 @@ UNIT
 
 leg() { # NAME MAC ADDRESS ADDRESS
   printf '[Match]\nMACAddress=%s\n[Link]\nName=%s\n' "$2" "$1" >"systemd/network/10-$1.link"
-  printf '[Match]\nName=%s\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\n' "$1" >"systemd/network/10-$1.network"
+  printf '[Match]\nName=%s\n[Network]\nLinkLocalAddressing=ipv6\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\n' "$1" >"systemd/network/10-$1.network"
   printf '[Address]\nAddress=%s\nDuplicateAddressDetection=none\n' "$3" "$4" >>"systemd/network/10-$1.network"
 }
 
