@@ -39,6 +39,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 func TestStories(t *testing.T) {
 	nettest.Need(t, "ip", "nft", "ssh", "systemd-nspawn", "mmdebstrap", "nsenter", "lintian", "sqlite3", "wg-quick", "wireguard-go", "openvpn")
 	deb := makePackage(t)
+	t.Run("the same package again", func(t *testing.T) { samePackage(t, deb) })
 	for _, told := range []struct {
 		suite, stories string
 		further        []string
@@ -80,6 +81,7 @@ type story struct {
 	crowd   *crowd
 	tailnet *tailnetwork // nil until a story has one
 	t       testing.TB
+	began   time.Time // to install
 }
 
 type storyKey struct{}
