@@ -64,7 +64,7 @@ func TestASchemaFromTheFutureIsRefusedAndLeftAlone(t *testing.T) {
 		db := raw(t, url)
 		execute(t, db, "INSERT INTO schema_version (version, name) VALUES (99, '0099_from_the_future')")
 		_, err := store.Open(t.Context(), url)
-		if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "schema 99") || !strings.Contains(err.Error(), "upgrade") {
+		if !errors.Is(err, store.ErrInvalid) || !strings.Contains(err.Error(), "schema 99") || !strings.Contains(err.Error(), "install the newer version") {
 			t.Errorf("got %v", err)
 		}
 	})
