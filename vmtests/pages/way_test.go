@@ -127,6 +127,40 @@ func TestAnAdminGrantsWatchesRevokesAndPlays(t *testing.T) {
 		}
 	}
 
+	// Each role sees and does what is its own, whatever a page shows.
+	viewer := b.tab()
+	viewer.pardon("status of 403")
+	viewer.signIn("the-viewer", rolePassword)
+	viewer.sees("Last entries")
+	viewer.open("/grants/" + stay.Grant)
+	viewer.sees("What became of it")
+	viewer.seesNot("Change it")
+	viewer.open("/sessions/" + session.ID)
+	viewer.sees("Recordings are for operators and admins.")
+	for path, want := range map[string]int{
+		"/api/v1/sessions/" + session.ID + "/recordings/0": http.StatusForbidden, "/api/v1/sessions/" + session.ID + "/export": http.StatusForbidden, "/api/v1/stays": http.StatusOK,
+	} {
+		if status := viewer.fetched(path); status != want {
+			t.Errorf("a viewer who asks for %s is answered with %d, want %d", path, status, want)
+		}
+	}
+	for path, status := range map[string]int{"/grants": viewer.posted("/grants", "who=alice&where=prod-db-01"), "/persons": tb.posted("/persons", "name=eve")} {
+		if status != http.StatusForbidden {
+			t.Errorf("a form for %s by who may not is answered with %d", path, status)
+		}
+	}
+	admin := b.tab()
+	admin.signIn("the-admin", rolePassword)
+	admin.sees("Last entries")
+	admin.open("/persons")
+	admin.fill("input[name=name]", "eve")
+	admin.press("Add")
+	admin.sees("eve")
+	admin.picture("persons-1280", 1280, 900, "light")
+	h.inside("admin", "disable", "the-admin")
+	admin.open("/persons")
+	admin.sees("You are no longer signed in.")
+
 	tb.do(clickSignOut)
 	tb.sees("Sign in")
 	tb.open("/grants")
@@ -168,6 +202,14 @@ func (h *house) session(stay string) (found api.Session) {
 		return true
 	})
 	return found
+}
+
+// posted sends a form as a script of the page does.
+func (tb *tab) posted(path, form string) (status int) {
+	tb.t.Helper()
+	tb.pardon("status of 403")
+	tb.do(chromedp.Evaluate(`fetch("`+path+`", {method: "POST", body: new URLSearchParams("`+form+`"), redirect: "manual"}).then(r => r.status)`, &status, chromedp.EvalAsValue, awaitPromise))
+	return status
 }
 
 // fetched asks for something as a script of the page does.

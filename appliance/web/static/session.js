@@ -65,9 +65,14 @@
     for (const line of rest) {
       try { p.lines.push(JSON.parse(line)); } catch { break; } // where a recording was cut off
     }
+    p.lines.push([(p.lines.at(-1)?.[0] ?? 0) + 1, "o", ""]); // a moment to read the end
     const whole = [head, ...p.lines.map((l) => JSON.stringify(l))].join("\n");
-    p.player = AsciinemaPlayer.create({ data: whole }, el, { ...look, idleTimeLimit: 2, preload: true, controls: true, poster: "npt:" + (p.lines.at(-1)?.[0] ?? 0) });
-    p.ready = true;
+    p.player = AsciinemaPlayer.create({ data: whole }, el, { ...look, idleTimeLimit: 2, preload: true, controls: true, poster: "npt:" + p.lines.at(-1)[0] });
+    // What is sought before the player is ready is forgotten by it.
+    p.ready = new Promise((ready) => {
+      p.player.addEventListener("ready", () => setTimeout(ready, 100));
+      setTimeout(ready, 2000);
+    });
   }
 
   // Pauses are shortened when played: a time of the recording lies earlier then.
@@ -103,7 +108,7 @@
     p.found = what;
     p.at = where;
     const time = starts.findLast(([from]) => from <= where)[1];
-    p.player.seek(played(p, time)).then(() => p.player.pause());
+    p.ready.then(() => p.player.seek(played(p, time)));
     return "at " + Math.floor(time) + " s";
   }
 
@@ -120,6 +125,7 @@
       if (terminals.some((el) => el.dataset.cast.endsWith("/" + b.dataset.channel))) choose(b.dataset.channel);
       const p = players.get(shown());
       if (!p?.ready) return;
+      await p.ready;
       await p.player.seek(played(p, Math.max(0, b.dataset.at / 1000 - p.header.timestamp)));
       box.scrollIntoView({ block: "nearest" });
     });
