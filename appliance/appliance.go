@@ -66,7 +66,7 @@ type Appliance struct {
 
 	flows sync.WaitGroup
 
-	before     *Before // nil: nobody served before, or has ended
+	before     *Before // nil: this process was not started by one
 	program    string  // what an upgrade starts
 	upgrading  sync.Mutex
 	retire     func()                    // ends what one process only does

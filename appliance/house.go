@@ -45,7 +45,7 @@ type House struct {
 	WhoComes  func(context.Context, netip.AddrPort) (policy.Identity, error)
 	Overheard func() error                                               // why nothing is learned of observed networks; nil on a tower
 	ReadAgain func(ctx context.Context, by string) (api.Reloaded, error) // nil: there is no configuration
-	Succeed   func(ctx context.Context, by string) (api.Upgraded, error) // nil: there is no program to start
+	Succeed   func(by string) (api.Upgraded, error)                      // nil: there is no program to start
 }
 
 var _ api.House = (*House)(nil)

@@ -228,7 +228,7 @@ func (s *successor) answer(link net.Conn) {
 
 // upgrade has the program that is installed now take over. It returns when that
 // serves, or with the reason why it does not: then nothing has changed.
-func (a *Appliance) upgrade(_ context.Context, by string) (api.Upgraded, error) {
+func (a *Appliance) upgrade(by string) (api.Upgraded, error) {
 	a.upgrading.Lock()
 	defer a.upgrading.Unlock()
 	if a.successor.Load() != nil {
@@ -256,7 +256,7 @@ func (h *House) Upgrade(ctx context.Context) (api.Upgraded, error) {
 	if h.Succeed == nil {
 		return api.Upgraded{}, api.NewProblem(api.CodeUnavailable, "this gate does not know the program it runs", "systemctl restart inside")
 	}
-	return h.Succeed(ctx, api.By(ctx))
+	return h.Succeed(api.By(ctx))
 }
 
 // await waits until the successor serves.
