@@ -131,7 +131,7 @@ const mostSenders = 256
 
 // examineSenders asks the kernel about the addresses that persons are known
 // by: whether it would deliver what comes from there at one of the interfaces
-// that exist.
+// that are up.
 func (a *Appliance) examineSenders(g *doctor.Gate) (senders []doctor.Sender) {
 	for _, p := range a.book.Load().Facts().Persons {
 		for _, address := range p.Addresses {
@@ -145,7 +145,7 @@ func (a *Appliance) examineSenders(g *doctor.Gate) (senders []doctor.Sender) {
 			}
 			var errs []error
 			for _, l := range g.Links {
-				if slices.Contains(g.Interfaces, l.Name) {
+				if l.Up && slices.Contains(g.Interfaces, l.Name) {
 					errs = append(errs, a.gate.Delivers(l.Name, from, g.Ways[i].Host))
 				}
 			}

@@ -21,14 +21,15 @@ type Gate struct {
 
 	listeners map[string]*Listener
 
-	mu      sync.Mutex // guards what follows, and changes of the kernel's rules
-	config  Config
-	egress  map[string]bool // interfaces towards protected prefixes, for Source Client
-	rules   Rules
-	stand   uint32 // preference of our deliverers
-	checked uint32 // generation of nftables in which our table was right
-	failed  error  // why the last repair did not succeed
-	resting bool   // the rules are another process's, see Rest
+	mu        sync.Mutex // guards what follows, and changes of the kernel's rules
+	config    Config
+	egress    map[string]bool // interfaces towards protected prefixes, for Source Client
+	rules     Rules
+	stand     uint32 // preference of our deliverers
+	overtaken bool   // when that was last looked at, it was not where they ought to be
+	checked   uint32 // generation of nftables in which our table was right
+	failed    error  // why the last repair did not succeed
+	resting   bool   // the rules are another process's, see Rest
 
 	told chan string // losses on their way to repaired
 
@@ -143,9 +144,24 @@ func (g *Gate) Config() Config {
 // Listener returns the listener of an entry, nil when there is none.
 func (g *Gate) Listener(entry string) *Listener { return g.listeners[entry] }
 
-// apply brings the kernel from any state to these rules. What closes is added
-// before anything is taken away. g.mu is held, or g not shared yet.
-func (g *Gate) apply(r Rules) error {
+// mostOvertaken bounds how often rules are put in place again because others
+// put some before them meanwhile, as VPNs may when the router boots.
+const mostOvertaken = 20
+
+// apply brings the kernel from any state to these rules. g.mu is held, or g not
+// shared yet.
+func (g *Gate) apply(r Rules) (err error) {
+	for range mostOvertaken {
+		if err = g.put(r); !g.overtaken {
+			break
+		}
+	}
+	return err
+}
+
+// put does so once. What closes is added before anything is taken away.
+func (g *Gate) put(r Rules) error {
+	g.overtaken = false
 	have, others, err := g.kernel.ipRules()
 	if err != nil {
 		return err
@@ -188,7 +204,9 @@ func (g *Gate) losses() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch stand := standing(others); {
+	stand := standing(others)
+	g.overtaken = stand != g.stand
+	switch {
 	case stand < g.stand:
 		lost = append(lost, fmt.Sprintf("a routing rule of somebody else's stands before ours, which go to preference %d", stand))
 	case stand > g.stand:
