@@ -14,6 +14,15 @@ import (
 // test is two below the repository.
 func Package(t testing.TB) string {
 	t.Helper()
+	if d := os.Getenv("QUICK_DEB"); d != "" {
+		return d
+	}
+	if d := os.Getenv("QUICK_DEB"); d != "" {
+		return d
+	}
+	if d := os.Getenv("QUICK_DEB"); d != "" {
+		return d
+	}
 	const repository = "../.."
 	lock, err := os.Open(filepath.Join(repository, "packaging/deb"))
 	if err != nil {
