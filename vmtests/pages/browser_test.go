@@ -230,11 +230,6 @@ func (tb *tab) text(selector string) (text string) {
 	return text
 }
 
-func (tb *tab) click(selector string) {
-	tb.t.Helper()
-	tb.do(chromedp.Click(selector, chromedp.ByQuery, chromedp.NodeVisible))
-}
-
 func (tb *tab) fill(selector, text string) {
 	tb.t.Helper()
 	tb.do(chromedp.WaitVisible(selector, chromedp.ByQuery), chromedp.Evaluate(fmt.Sprintf("document.querySelector(%q).value = ''", selector), nil),
