@@ -33,6 +33,8 @@ type Before struct {
 	sockets  map[string]*os.File
 	gone     chan struct{} // closed when the link has ended
 
+	settling sync.Mutex
+
 	mu   sync.Mutex
 	last Carried                       // what it carried when it was last asked
 	mine map[policy.SessionID]struct{} // sessions of this process; nil when all of the one before are closed
@@ -194,6 +196,19 @@ func (b *Before) catch(revision int64) {
 	}
 }
 
+// settle has the process before obey the settings of this one, as far as they
+// concern who is inside.
+func (a *Appliance) settle() error {
+	b := a.before
+	if !b.there() {
+		return nil
+	}
+	b.settling.Lock() // an answer by older settings must not come last
+	defer b.settling.Unlock()
+	c, _ := a.settings.now()
+	return b.call("Settings", concerning(c), &Nothing{}, callPatience)
+}
+
 func (b *Before) endSession(id policy.SessionID, why policy.EndCause) (carried bool) {
 	if !b.there() {
 		return false
@@ -264,8 +279,8 @@ func (b *Before) awaitExit() {
 	}
 }
 
-// mind looks each second whether the process before obeys the facts, and ends
-// it when it does not. When it has gone, what it left open is closed.
+// mind looks each second whether the process before obeys the facts and the
+// settings, and ends it when it does not. When it has gone, what it left open is closed.
 func (a *Appliance) mind(ctx context.Context) {
 	b := a.before
 	if b == nil {
@@ -285,7 +300,11 @@ func (a *Appliance) mind(ctx context.Context) {
 		}
 		wanted := a.book.Load().Facts().Revision
 		var now Carried
-		if err := b.call("Carried", Nothing{}, &now, callPatience); err == nil && now.Revision >= wanted {
+		err := a.settle()
+		if err == nil {
+			err = b.call("Carried", Nothing{}, &now, callPatience)
+		}
+		if err == nil && now.Revision >= wanted {
 			obeyed = time.Now()
 		}
 		if time.Since(obeyed) > lagging && b.there() {

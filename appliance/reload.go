@@ -80,11 +80,44 @@ func (a *Appliance) reload(ctx context.Context, by string) (api.Reloaded, error)
 	}
 	a.settings.set(next)
 	a.live.reconsider()
+	a.settleBefore()
 	a.log.Info("configuration read again", "by", by, "changed", out.Changed, "after a restart only", out.Restart)
 	if err := a.noteSettings(ctx, by, "as read again"); err != nil {
 		return out, unwritten("the configuration is in force", err)
 	}
 	return out, nil
+}
+
+// settleBefore has the process before obey the settings, now rather than when
+// it is next looked after.
+func (a *Appliance) settleBefore() {
+	if err := a.settle(); err != nil && a.before.there() {
+		a.log.Error("the process before has not acted on the settings yet", "error", err)
+	}
+}
+
+// obey acts on the settings of the process that serves, where this one drains:
+// the others concern nobody who is here.
+func (a *Appliance) obey(to Concerning) {
+	a.settings.changing.Lock()
+	c, _ := a.settings.now()
+	same := concerning(c).equal(to)
+	if !same {
+		c.Identity.Tailscale = to.Tailscale
+		if c.Intercept != nil {
+			changed := *c.Intercept
+			changed.Warn = to.Warn
+			c.Intercept = &changed
+		}
+		a.settings.set(c)
+	}
+	a.settings.changing.Unlock()
+	if same {
+		return
+	}
+	a.log.Info("settings of the successor are obeyed", "identity.tailscale", to.Tailscale, "intercept.warn", to.Warn)
+	a.live.reconsider()
+	a.settleBefore()
 }
 
 // switchTo does what can fail first, and the rules last of that.

@@ -67,6 +67,7 @@ func (r *Restore) From(ctx context.Context, file *os.File) (said string, err err
 	if !r.about.Recordings {
 		said += "; recordings are not in the backup"
 	}
+	said += "; what was revoked or taken away since then is valid again, look before you start the gate for people: inside token list, inside grant list --active, inside person list, inside admin list"
 	return said, nil
 }
 

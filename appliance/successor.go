@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/rpc"
 	"net/rpc/jsonrpc"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pawelmojski/inside/appliance/api"
+	"github.com/pawelmojski/inside/appliance/config"
 	"github.com/pawelmojski/inside/policy"
 )
 
@@ -32,8 +34,8 @@ import (
 //	leaves the rules alone      ←─ Rest ── puts its own rules in their place
 //	no longer accepts, signs,   ←─ Serve ─ accepts, answers the API, signs, removes, …
 //	answers the API; drains
-//	                            ←───────── Carried, Catch, EndSession, EndStay: as long as
-//	                                       somebody is inside
+//	                            ←───────── Carried, Catch, Settings, EndSession, EndStay:
+//	                                       as long as somebody is inside
 //
 // Until Serve the successor has changed nothing that anybody sees but the
 // schema of the database, and may fail: then the process before goes on as if
@@ -114,6 +116,24 @@ type CarriedBy struct {
 	Traffic  Traffic          `json:"traffic"`
 }
 
+// Concerning are the settings that say whether somebody may stay inside.
+type Concerning struct {
+	Tailscale bool           `json:"tailscale"`
+	Warn      []netip.Prefix `json:"warn"` // networks that only warn
+}
+
+func concerning(c config.Config) Concerning {
+	to := Concerning{Tailscale: c.Identity.Tailscale}
+	if c.Intercept != nil {
+		to.Warn = c.Intercept.Warn
+	}
+	return to
+}
+
+func (c Concerning) equal(d Concerning) bool {
+	return c.Tailscale == d.Tailscale && slices.Equal(c.Warn, d.Warn)
+}
+
 // Ending ends a session or a stay.
 type Ending struct {
 	Session policy.SessionID `json:"session,omitempty"`
@@ -174,6 +194,12 @@ func (s *successor) Catch(revision int64, seen *int64) error {
 	defer cancel()
 	s.a.catchUp(ctx, revision)
 	*seen = s.a.book.Load().Facts().Revision
+	return nil
+}
+
+// Settings has the sessions here obey the successor's settings.
+func (s *successor) Settings(to Concerning, _ *Nothing) error {
+	s.a.obey(to)
 	return nil
 }
 

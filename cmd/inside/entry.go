@@ -46,7 +46,7 @@ func (c *cli) entriesCommand() *cobra.Command {
 			}
 			l := list{head: []string{"TIME", "ANSWER", "PERSON", "SERVER", "AS", "BY", "FROM", "TO", "GRANT", "SESSION", "DETAIL"}}
 			for _, e := range entries {
-				l.add(e.Time, answered(e), e.Person, e.Server, e.Login, e.Protocol, from(e.Client, e.Account, e.Node), e.Dest, e.Grant, sessionID(e.Session), e.Detail)
+				l.add(e.Time, answered(e), whole(e.Person), e.Server, e.Login, e.Protocol, whole(from(e.Client, e.Account, e.Node)), e.Dest, e.Grant, sessionID(e.Session), e.Detail)
 			}
 			if err := c.list(entries, l); err != nil {
 				return err

@@ -25,7 +25,7 @@ func TestADraftIsAScriptWhateverStrangersSaid(t *testing.T) {
 	cmd.Dir, cmd.Stdin = t.TempDir(), &out
 	said, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v: %s", err, said)
 	}
 	if want := "it's $(touch evil) `touch evil` a\\x0ab \nssh-ed25519 AAAA\nssh-rsa $x'\n"; string(said) != want {
 		t.Errorf("the script says %q, want %q", said, want)

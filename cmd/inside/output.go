@@ -117,8 +117,14 @@ func (l list) table(w io.Writer) error {
 	return t.Flush()
 }
 
+// A whole cell is shown as long as it is: its end says who it is.
+type whole string
+
 // shown is a cell as the table shows it.
 func (l list) shown(column int, cell any) string {
+	if text, ok := cell.(whole); ok {
+		return firstOf(api.Escape(string(text)), "-")
+	}
 	if id, ok := cell.(sessionID); ok {
 		cell = short(string(id))
 	}

@@ -99,3 +99,17 @@ func FuzzOutput(f *testing.F) {
 		checkJSON(t, s)
 	})
 }
+
+func TestATableShowsWholeWhoItWas(t *testing.T) {
+	who := from("[fd7a:115c:a1e0:ab12:4843:cd96:6258:b240]:54321", "alexandra.longname@corp.example", "laptop-of-alexandra")
+	l := list{head: []string{"FROM", "DETAIL"}}
+	l.add(whole(who), strings.Repeat("x", 80))
+	l.add(whole("a\x1b[2Jb"), "")
+	var out bytes.Buffer
+	if err := l.table(&out); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); !strings.Contains(text, who) || !strings.Contains(text, "x…") || strings.Contains(text, "\x1b") {
+		t.Error(text)
+	}
+}

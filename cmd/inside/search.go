@@ -102,7 +102,7 @@ func (c *cli) printFound(page api.Page) error {
 		if f.Status != api.StatusDenied {
 			lasted = brief(f.Seconds)
 		}
-		l.add(f.Start, f.Status, f.Person, f.Server, f.Login, f.Protocol, from(f.Client, f.Account, f.Node), lasted, f.Grant, f.Stay, sessionID(f.Session),
+		l.add(f.Start, f.Status, whole(f.Person), f.Server, f.Login, f.Protocol, whole(from(f.Client, f.Account, f.Node)), lasted, f.Grant, f.Stay, sessionID(f.Session),
 			why(f), with(f.Carried))
 	}
 	if err := c.list(page, l); err != nil {

@@ -46,7 +46,7 @@ func (c *cli) sessionsCommand() *cobra.Command {
 func sessionTable(sessions []api.Session) list {
 	l := list{head: []string{"ID", "STATE", "PERSON", "SERVER", "AS", "BY", "FROM", "START", "END", "WHY", "STAY"}}
 	for _, s := range sessions {
-		l.add(sessionID(s.ID), sessionState(s), s.Person, s.Server, s.Login, s.Protocol, from(s.Client, s.Account, s.Node), s.Start, s.End, s.Cause, s.Stay)
+		l.add(sessionID(s.ID), sessionState(s), whole(s.Person), s.Server, s.Login, s.Protocol, whole(from(s.Client, s.Account, s.Node)), s.Start, s.End, s.Cause, s.Stay)
 	}
 	return l
 }
