@@ -8,6 +8,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -108,19 +109,22 @@ func part(name, which string, data any) (string, error) {
 }
 
 var functions = template.FuncMap{
-	"clock":   func(t time.Time) template.HTML { return timeTag(t, "15:04", "clock") },
-	"moment":  func(t time.Time) template.HTML { return timeTag(t, "2006-01-02 15:04", "moment") },
-	"seconds": func(t time.Time) template.HTML { return timeTag(t, "2006-01-02 15:04:05", "seconds") },
-	"lasting": api.Lasting,
-	"count":   api.Count,
-	"plural":  func(n int, noun string) string { return strings.TrimLeft(api.Count(n, noun), "0123456789 ") },
-	"bytes":   inBytes,
-	"percent": func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) },
-	"static":  staticURL,
-	"players": hasPlayers,
-	"nav":     nav,
-	"at":      at,
-	"list":    func(items ...string) []string { return items },
+	"clock":    func(t time.Time) template.HTML { return timeTag(t, "15:04", "clock") },
+	"moment":   func(t time.Time) template.HTML { return timeTag(t, "2006-01-02 15:04", "moment") },
+	"seconds":  func(t time.Time) template.HTML { return timeTag(t, "2006-01-02 15:04:05", "seconds") },
+	"lasting":  api.Lasting,
+	"count":    api.Count,
+	"plural":   func(n int, noun string) string { return strings.TrimLeft(api.Count(n, noun), "0123456789 ") },
+	"bytes":    inBytes,
+	"percent":  func(share float64) string { return fmt.Sprintf("%.0f %%", 100*share) },
+	"static":   staticURL,
+	"players":  hasPlayers,
+	"nav":      nav,
+	"at":       at,
+	"auditOf":  func(field, is string) string { return "/audit?" + url.Values{field: {is}}.Encode() },
+	"indented": indented,
+	"count64":  func(n int64, noun string) string { return api.Count(int(n), noun) },
+	"list":     func(items ...string) []string { return items },
 }
 
 // timeTag is a moment as the gate's own clock has it. A script shows it as the

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/pawelmojski/inside/appliance/api"
@@ -13,6 +14,7 @@ func TestEveryPageShowsItselfEmpty(t *testing.T) {
 		"problem": api.NewProblem(api.CodeInvalid, "x", "y"), "signin": signInForm{}, "account": accountForm{}, "onward": "/x", "dashboard": dashboard{},
 		"wizard": wizard{}, "grants": grantList{}, "grant": grantPage{}, "session": sessionPage{}, "search": searchPage{},
 		"persons": personList{}, "person": personPage{}, "servers": serverList{}, "server": serverPage{}, "groups": groupList{}, "group": groupPage{},
+		"audit": auditPage{},
 	}
 	for name := range templates() {
 		main, ok := mains[name]
@@ -23,6 +25,21 @@ func TestEveryPageShowsItselfEmpty(t *testing.T) {
 		var b bytes.Buffer
 		if err := templates()[name].ExecuteTemplate(&b, "frame", page{Main: main, Who: "x"}); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestABrokenRecordIsNamed(t *testing.T) {
+	for want, v := range map[string]verified{
+		"The record is broken: audit row 17 was changed": {AuditReport: api.AuditReport{Links: 16, Broken: &api.BrokenRecord{Text: "audit row 17 was changed"}, Done: true}},
+		"Not read to the end: it is long. 16 records":    {AuditReport: api.AuditReport{Links: 16}, Trouble: "it is long"},
+	} {
+		var b bytes.Buffer
+		if err := templates()["audit"].ExecuteTemplate(&b, "frame", page{Main: auditPage{Verified: &v}}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "is whole") {
+			t.Errorf("not %q: %s", want, b.String())
 		}
 	}
 }

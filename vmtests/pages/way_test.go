@@ -126,6 +126,11 @@ func TestAnAdminGrantsWatchesRevokesAndPlays(t *testing.T) {
 			t.Errorf("the audit trail has no %s of the admin's", want)
 		}
 	}
+	tb.open("/audit?action=recording")
+	tb.sees("recording.play")
+	tb.picture("audit-360", 360, 800, "light")
+	tb.press("Verify the whole record")
+	tb.sees("The record is whole")
 
 	// Each role sees and does what is its own, whatever a page shows.
 	viewer := b.tab()
