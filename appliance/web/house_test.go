@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"errors"
 	"html"
 	"io"
 	"log/slog"
@@ -59,7 +60,7 @@ func newHouse(t *testing.T, status api.Status) *appliance.House {
 	var book *policy.Book
 	h := &appliance.House{
 		Gate: "gate-1", Store: s, Notary: notary, Live: idleGate{status}, Numbers: appliance.NewMetrics(), Lookout: appliance.NewLookout("gate-1", quiet, func(api.Alert) {}),
-		Records: root, Now: time.Now, Around: func(context.Context) doctor.Facts { return doctor.Facts{} },
+		Records: root, Now: time.Now, Around: func(context.Context) doctor.Facts { return doctor.Facts{NoRoom: errors.New("the disk is full")} },
 		Book: func() *policy.Book { return book },
 		Refresh: func(ctx context.Context) error {
 			facts, err := s.Facts(ctx)

@@ -87,6 +87,8 @@ func New(closing context.Context, house *api.Client, door Door) *Pages {
 	p.page("POST /groups/{kind}/{name}/members", p.changes(groupPath, p.groupAt, changeMember))
 	p.page("GET /audit", p.showAudit)
 	p.page("POST /audit/verify", p.verifyAudit)
+	p.page("GET /gate", p.showGate)
+	p.page("POST /gate/doctor", p.examineGate)
 	p.page("/", p.nothingHere)
 	return p
 }

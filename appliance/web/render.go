@@ -121,6 +121,7 @@ var functions = template.FuncMap{
 	"players":  hasPlayers,
 	"nav":      nav,
 	"at":       at,
+	"works":    works,
 	"auditOf":  func(field, is string) string { return "/audit?" + url.Values{field: {is}}.Encode() },
 	"indented": indented,
 	"count64":  func(n int64, noun string) string { return api.Count(int(n), noun) },

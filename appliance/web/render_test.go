@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pawelmojski/inside/appliance/api"
 )
@@ -14,7 +15,7 @@ func TestEveryPageShowsItselfEmpty(t *testing.T) {
 		"problem": api.NewProblem(api.CodeInvalid, "x", "y"), "signin": signInForm{}, "account": accountForm{}, "onward": "/x", "dashboard": dashboard{},
 		"wizard": wizard{}, "grants": grantList{}, "grant": grantPage{}, "session": sessionPage{}, "search": searchPage{},
 		"persons": personList{}, "person": personPage{}, "servers": serverList{}, "server": serverPage{}, "groups": groupList{}, "group": groupPage{},
-		"audit": auditPage{},
+		"audit": auditPage{}, "gate": gatePage{},
 	}
 	for name := range templates() {
 		main, ok := mains[name]
@@ -40,6 +41,20 @@ func TestABrokenRecordIsNamed(t *testing.T) {
 		}
 		if !strings.Contains(b.String(), want) || strings.Contains(b.String(), "is whole") {
 			t.Errorf("not %q: %s", want, b.String())
+		}
+	}
+}
+
+func TestAlertsStandOnTheGatePage(t *testing.T) {
+	over := []api.Alert{{Text: "db was out of reach", Begin: time.Now().Add(-time.Hour), End: time.Now()}}
+	var b bytes.Buffer
+	err := templates()["gate"].ExecuteTemplate(&b, "frame", page{Main: gatePage{Status: api.Status{Alerts: []api.Alert{{Object: "recordings", Text: "little room is left", Begin: time.Now()}}}, Ended: over}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"little room is left", "db was out of reach"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the page does not say %q", want)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func TestWhatStrangersWriteIsTextOnEveryPage(t *testing.T) {
 	paths := []string{
 		"/", "/grants?all=1", "/grants/1", "/grants/7", "/persons", "/persons/p0", "/persons/p3", "/servers", "/servers/prod-db-01", "/groups", "/groups/group/g0", "/groups/person-group/p0",
 		"/search", "/search?status=denied", "/search?login=" + url.QueryEscape(lines[0]), "/account", "/sessions/" + session,
-		"/audit",
+		"/audit", "/gate",
 	}
 	for i, line := range lines {
 		if i%16 == 0 { // what is typed comes back

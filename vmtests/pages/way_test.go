@@ -131,6 +131,11 @@ func TestAnAdminGrantsWatchesRevokesAndPlays(t *testing.T) {
 	tb.picture("audit-360", 360, 800, "light")
 	tb.press("Verify the whole record")
 	tb.sees("The record is whole")
+	tb.open("/gate")
+	tb.press("Examine the gate")
+	tb.holds(`document.querySelectorAll("#doctor tbody tr").length > 3`)
+	tb.picture("gate-360", 360, 800, "light")
+	tb.picture("gate-1280", 1280, 900, "dark")
 
 	// Each role sees and does what is its own, whatever a page shows.
 	viewer := b.tab()
