@@ -37,7 +37,7 @@ func (q *quietGate) EndStay(policy.StayID, policy.EndCause) {}
 func (q *quietGate) Status(context.Context) api.Status      { return q.status }
 
 // newHouse is a house over a new database, and the context of an admin.
-func newHouse(t *testing.T) (*House, *quietGate, context.Context) {
+func newHouse(t testing.TB) (*House, *quietGate, context.Context) {
 	t.Helper()
 	root, err := os.OpenRoot(t.TempDir())
 	if err != nil {
@@ -71,7 +71,7 @@ func newHouse(t *testing.T) (*House, *quietGate, context.Context) {
 	return h, gate, ctx
 }
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {

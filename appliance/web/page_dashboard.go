@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -48,14 +49,10 @@ func (p *Pages) lookAround(ctx context.Context, now time.Time) (d dashboard, err
 	if d.Stats, err = p.house.Stats(ctx); err != nil {
 		return d, err
 	}
-	if d.Inside, err = p.house.Stays(ctx, api.StayFilter{}); err != nil {
-		return d, err
-	}
-	slices.SortStableFunc(d.Inside, func(a, b api.Stay) int { return a.Start.Compare(b.Start) })
 	if d.Entries, err = p.house.Entries(ctx, api.EntryFilter{Limit: dashboardEntries}); err != nil {
 		return d, err
 	}
-	if d.Day, err = p.lookAtDay(ctx, now); err != nil {
+	if d.Day, d.Inside, err = p.lookAtDay(ctx, now); err != nil {
 		return d, err
 	}
 	grants, err := p.house.Grants(ctx, api.GrantFilter{Active: true})
@@ -138,13 +135,23 @@ type dayPaths struct {
 	sessions, denials []byte
 }
 
-func (p *Pages) lookAtDay(ctx context.Context, now time.Time) (day, error) {
+// lookAtDay draws the day, and returns who is inside.
+func (p *Pages) lookAtDay(ctx context.Context, now time.Time) (d day, inside []api.Stay, err error) {
 	now = now.Local()
-	d := day{Start: time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.Local)}
+	d.Start = time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.Local)
 	d.End = d.Start.AddDate(0, 0, 1)
 	for t := d.Start; t.Before(d.End); t = t.Add(time.Hour) {
 		d.Hours = append(d.Hours, t.Hour())
 	}
+	err = p.daybook.look(ctx, p.house, d.Start, now, func(open []api.Stay) {
+		inside = open
+		d.draw(&p.daybook, now)
+	})
+	return d, inside, err
+}
+
+// draw makes a row for each person of the book.
+func (d *day) draw(book *daybook, now time.Time) {
 	rows := map[string]*dayPaths{}
 	row := func(id, name string) *dayPaths {
 		if rows[id] == nil {
@@ -152,34 +159,25 @@ func (p *Pages) lookAtDay(ctx context.Context, now time.Time) (day, error) {
 		}
 		return rows[id]
 	}
-	for stays, err := range api.EveryStay(ctx, p.house, api.StayFilter{All: true, From: d.Start}) {
-		if err != nil {
-			return d, err
-		}
-		for _, s := range stays {
-			x, w := d.span(s.Start, s.End, now)
-			r := row(s.PersonID, s.Person)
-			r.Stays = append(r.Stays, dayStay{s.ID, x, w, s.Words(now, time.Local), !s.End.IsZero()})
-		}
+	for _, s := range book.stays {
+		x, w := d.span(s.Start, s.End, now)
+		r := row(s.PersonID, s.Person)
+		r.Stays = append(r.Stays, dayStay{s.ID, x, w, s.Words(now, time.Local), !s.End.IsZero()})
 	}
-	for found, err := range api.EveryFound(ctx, p.house, api.Search{From: d.Start}) {
-		if err != nil {
-			return d, err
+	for _, f := range book.inOrder() {
+		r := row(f.person, f.name)
+		if f.denied {
+			d.Denied++
+			r.Denied++
+			r.denials = appendRect(r.denials, d.minute(f.start), 0, 3, 20)
+			continue
 		}
-		for _, f := range found {
-			r := row(f.PersonID, f.Person)
-			if f.Status == api.StatusDenied {
-				d.Denied++
-				r.Denied++
-				r.denials = appendRect(r.denials, d.minute(f.Start), 0, 3, 20)
-				continue
-			}
-			r.Count++
-			x, w := d.span(f.Start, f.End, now)
-			r.sessions = appendRect(r.sessions, x, 7, w, 6)
-		}
+		r.Count++
+		x, w := d.span(f.start, f.end, now)
+		r.sessions = appendRect(r.sessions, x, 7, w, 6)
 	}
 	for _, r := range rows {
+		slices.SortFunc(r.Stays, func(a, b dayStay) int { return cmp.Or(a.X-b.X, strings.Compare(a.ID, b.ID)) })
 		r.Sessions, r.Denials = string(r.sessions), string(r.denials)
 		d.Rows = append(d.Rows, r.dayRow)
 	}
@@ -189,7 +187,6 @@ func (p *Pages) lookAtDay(ctx context.Context, now time.Time) (day, error) {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return d, nil
 }
 
 func (d day) minute(t time.Time) int {

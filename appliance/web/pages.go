@@ -40,6 +40,7 @@ type Pages struct {
 	mux     *http.ServeMux
 	signed  []string // the patterns of pages that are for who is signed in
 	board   *board
+	daybook daybook
 }
 
 var _ api.Pages = (*Pages)(nil)
