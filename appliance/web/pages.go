@@ -86,6 +86,7 @@ func New(closing context.Context, house *api.Client, door Door) *Pages {
 	p.page("POST /groups/{kind}", p.changes(path("/groups"), refused, createGroup))
 	p.page("GET /groups/{kind}/{name}", p.showGroup)
 	p.page("POST /groups/{kind}/{name}/members", p.changes(groupPath, p.groupAt, changeMember))
+	p.page("GET /stays", p.showStays)
 	p.page("GET /audit", p.showAudit)
 	p.page("POST /audit/verify", p.verifyAudit)
 	p.page("GET /gate", p.showGate)

@@ -15,7 +15,7 @@ func TestEveryPageShowsItselfEmpty(t *testing.T) {
 		"problem": api.NewProblem(api.CodeInvalid, "x", "y"), "signin": signInForm{}, "account": accountForm{}, "onward": "/x", "dashboard": dashboard{},
 		"wizard": wizard{}, "grants": grantList{}, "grant": grantPage{}, "session": sessionPage{}, "search": searchPage{},
 		"persons": personList{}, "person": personPage{}, "servers": serverList{}, "server": serverPage{}, "groups": groupList{}, "group": groupPage{},
-		"audit": auditPage{}, "gate": gatePage{},
+		"audit": auditPage{}, "gate": gatePage{}, "stays": staysPage{},
 	}
 	for name := range templates() {
 		main, ok := mains[name]

@@ -54,14 +54,14 @@ func TestWhatStrangersWriteIsTextOnEveryPage(t *testing.T) {
 	paths := []string{
 		"/", "/grants?all=1", "/grants/1", "/grants/7", "/persons", "/persons/p0", "/persons/p3", "/servers", "/servers/prod-db-01", "/groups", "/groups/group/g0", "/groups/person-group/p0",
 		"/search", "/search?status=denied", "/search?login=" + url.QueryEscape(lines[0]), "/account", "/sessions/" + session,
-		"/audit", "/gate",
+		"/audit", "/gate", "/stays",
 	}
 	for i, line := range lines {
 		if i%16 == 0 { // what is typed comes back
 			q := url.QueryEscape(line)
 			paths = append(paths, "/search?q="+q+"&person="+q+"&from="+q, "/grants/new?who="+q+"&step=where", "/grants/new?who=alice&where="+q+"&step=how",
 				"/grants/new?who=alice&where=prod-db-01&step=review&reason="+q+"&logins="+q, "/grants?person="+q, "/persons/"+url.PathEscape(line), "/signin?next="+q, "/?done="+q,
-				"/audit?by="+q+"&object="+q+"&from="+q)
+				"/audit?by="+q+"&object="+q+"&from="+q, "/stays?person="+q, "/stays?from="+q)
 		}
 	}
 	for _, path := range paths {
