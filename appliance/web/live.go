@@ -193,10 +193,14 @@ func (p *Pages) live(v *visit) error {
 	rc.SetReadDeadline(time.Time{}) // the server's own would end the context of a long stream
 	v.w.Header().Set("Content-Type", "text/event-stream")
 	v.w.Header().Set("X-Accel-Buffering", "no") // nginx would keep events back otherwise
-	write := func(text string) bool {
+	write := func(texts ...string) bool {
 		rc.SetWriteDeadline(time.Now().Add(writeTime))
-		_, err := io.WriteString(v.w, text)
-		return err == nil && rc.Flush() == nil
+		for _, text := range texts {
+			if _, err := io.WriteString(v.w, text); err != nil {
+				return false
+			}
+		}
+		return rc.Flush() == nil
 	}
 	if !write("retry: 1000\n\n") {
 		return nil
@@ -207,7 +211,7 @@ func (p *Pages) live(v *visit) error {
 	sent := map[string]uint64{}
 	for {
 		parts, changed := p.board.now(v.actor.Role)
-		if text := newParts(parts, sent); text != "" && !write(text) {
+		if events := newParts(parts, sent); len(events) > 0 && !write(events...) {
 			return nil
 		}
 		select {
@@ -227,18 +231,18 @@ func (p *Pages) live(v *visit) error {
 	}
 }
 
-// newParts are the parts that differ from what was sent, as events.
-func newParts(parts map[string]boardPart, sent map[string]uint64) string {
-	var b strings.Builder
+// newParts are the parts that differ from what was sent, as the events that all
+// are sent: with many who look, each a copy of its own would be most of the work.
+func newParts(parts map[string]boardPart, sent map[string]uint64) (events []string) {
 	for _, name := range dashboardParts {
 		part, made := parts[name]
 		if !made || sent[name] == part.sum {
 			continue
 		}
 		sent[name] = part.sum
-		b.WriteString(part.event)
+		events = append(events, part.event)
 	}
-	return b.String()
+	return events
 }
 
 // partEvent is a part as an event of the stream.
