@@ -67,6 +67,9 @@ func (h *House) Stay(ctx context.Context, id string) (api.Stay, error) {
 
 // wireStays adds who is present, which only the gates know.
 func (h *House) wireStays(ctx context.Context, stays []policy.Stay) ([]api.Stay, error) {
+	if len(stays) == 0 {
+		return []api.Stay{}, nil // the last page of many
+	}
 	open, err := h.openSessions(ctx)
 	if err != nil {
 		return nil, err
