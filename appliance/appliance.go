@@ -312,7 +312,6 @@ func (a *Appliance) serve(ctx, flowing, writing context.Context, stop context.Ca
 			a.log.Error("not everything that the successor does now has ended here")
 		}
 	}
-	keepers.Go(front.Wait)
 	context.AfterFunc(writing, stopSealing)
 	front.Go(func() { a.notary.Run(sealing) })
 	front.Go(func() { a.renders.Run(ctx) })
@@ -334,6 +333,7 @@ func (a *Appliance) serve(ctx, flowing, writing context.Context, stop context.Ca
 			})
 		}
 	}
+	keepers.Go(front.Wait) // when nobody joins it any more
 	a.serveAPI(ctx, stop, keepers)
 }
 

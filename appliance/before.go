@@ -321,7 +321,7 @@ func (a *Appliance) inherit(ctx context.Context) {
 	b.awaitExit()
 	a.log.Info("the process before has ended", "pid", b.greeting.PID)
 	for said := ""; ; {
-		err := errors.Join(a.leftSpools(ctx), a.leftSessions(ctx))
+		err := a.closeLeft(ctx)
 		if err == nil {
 			break
 		}
@@ -338,6 +338,17 @@ func (a *Appliance) inherit(ctx context.Context) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mine = nil
+}
+
+// closeLeft does so once, unless this process has a successor: what is open may
+// be the successor's, which closes what is left when this process has ended.
+func (a *Appliance) closeLeft(ctx context.Context) error {
+	a.upgrading.Lock() // one that is about to be has opened its spool
+	defer a.upgrading.Unlock()
+	if a.successor.Load() != nil {
+		return nil
+	}
+	return errors.Join(a.leftSpools(ctx), a.leftSessions(ctx))
 }
 
 // leftSessions closes the sessions of this gate that are open in the record and

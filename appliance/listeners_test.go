@@ -60,12 +60,16 @@ func listen(t *testing.T, addr, token string) net.Conn {
 
 func TestAThousandListenersHearEverythingInOrder(t *testing.T) {
 	const listeners, pieces = 1000, 10
-	h, _, addr, token, _ := openPort(t)
+	h, _, addr, first, ctx := openPort(t)
+	tokens := []string{first} // one has a bound of calls under way
+	for _, name := range []string{"second", "third"} {
+		tokens = append(tokens, must[api.Token](t)(h.CreateToken(ctx, api.NewToken{Name: name, Role: api.Viewer})).Secret)
+	}
 	var wg sync.WaitGroup
 	var begun, heard atomic.Int64
 	all := make(chan struct{})
-	for range listeners {
-		c := listen(t, addr, token)
+	for i := range listeners {
+		c := listen(t, addr, tokens[i%len(tokens)])
 		wg.Go(func() {
 			defer c.Close()
 			r := bufio.NewReader(c)

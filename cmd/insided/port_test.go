@@ -141,7 +141,7 @@ func TestAProgramFollowsTheGateByATokenThatIsWrittenNowhere(t *testing.T) {
 		"GET /api/v1/persons/" + made.Secret + " HTTP/1.1\n" + end + "Authorization: Bearer " + made.Secret + "\n\n":         404,
 		"GET /api/v1/persons HTTP/1.1\n" + end + "Authorization: Bearer " + made.Secret + "x\n\n":                            401,
 		"GET /api/v1/persons HTTP/1.1\n" + end + "Authorization: " + made.Secret + "\n\n":                                    401,
-		"GET /" + made.Secret + " HTTP/1.1\n" + end + "Cookie: " + made.Secret + "\n\n":                                      404,
+		"GET /" + made.Secret + " HTTP/1.1\n" + end + "Cookie: " + made.Secret + "\n\n":                                      303, // to where one signs in
 		"GET /api/v1/status HTTP/1.1\nHost: " + made.Secret + "\nAuthorization: Bearer " + made.Secret + "\n\n":              421,
 		"GET /api/v1/status HTTP/1.1\n" + end + "Authorization: Bearer " + made.Secret + "\n" + made.Secret + "\n\n":         400,
 		"POST /api/v1/grants/1/revoke HTTP/1.1\n" + end + "Authorization: Bearer " + made.Secret + "\nContent-Length: 0\n\n": 409,
