@@ -69,7 +69,7 @@ func TestAKilledGateLosesNoEntryItLetIn(t *testing.T) {
 			"SELECT COUNT(*) FROM pragma_foreign_key_check":              "0",
 			"SELECT COUNT(*) - MAX(id) FROM entries":                     "0",
 			"SELECT COUNT(DISTINCT session) FROM entries":                query(t, db, "SELECT COUNT(*) FROM sessions"),
-			"SELECT COUNT(*) FROM stays WHERE id <> 0":                    "1",
+			"SELECT COUNT(*) FROM stays WHERE id <> 0":                   "1",
 			"SELECT COUNT(*) FROM sessions WHERE stay <> 1":              "0",
 			"SELECT entries - (SELECT COUNT(*) FROM entries) FROM chain": "0",
 		} {
